@@ -1,0 +1,157 @@
+"""The contract between sprue and a backend, and how backends are found.
+
+A backend is one file or folder in `targets/` that ends in `BACKEND = ...`. It turns an ONNX model into one
+runtime's artifact and runs it. Importing a backend module is cheap: it imports its runtime only when used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, cast, runtime_checkable
+
+import sprue.targets
+from sprue.errors import SprueError, did_you_mean
+from sprue.target import Precision, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+
+    Samples = Mapping[str, NDArray[np.generic]]
+    """Tensor name -> array [samples, ...]: axis 0 is the sample (batch) axis."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build for one target."""
+
+    target: Target
+    backend: str
+    precision: Precision
+    threads: int = 1
+
+    @property
+    def id(self) -> str:
+        return f"{self.backend}-{self.precision}"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can compile here, and whether it can execute what it compiles.
+
+    `missing` says what is not there, `install` is the command that brings it; both empty when all is well.
+    """
+
+    compiles: bool
+    executes: bool
+    missing: str = ""
+    install: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a backend cannot do with a model, known without compiling it."""
+
+    kind: Literal["operator", "limit", "precision", "shape"]
+    node: str
+    op: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a loaded artifact besides its outputs. Sizes in bytes; None: not known."""
+
+    flash: int | None = None
+    ram: int | None = None
+    instructions: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """A loaded artifact.
+
+    `execution` says what `run` executes: the artifact on its own kind of hardware ("native"), the artifact on
+    an emulator of it ("emulated"), or only the graph it was made from, in another runtime ("stand-in"). What
+    has only a stand-in is `prepared`, never `verified`.
+    """
+
+    execution: Literal["native", "emulated", "stand-in"]
+
+    def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
+        """Run any number of samples: [samples, ...] in and out, under the model's own tensor names."""
+
+    def profile(self) -> Profile:
+        """Sizes and counts. May run the artifact once."""
+
+
+class Pass(Protocol):
+    """One ONNX -> ONNX change: a frozen dataclass whose fields are its parameters. See `sprue/passes/`.
+
+    `version` enters the action key: raise it whenever the same input would give another output.
+    """
+
+    version: ClassVar[int]
+    needs_calibration: ClassVar[bool]
+
+    def tools(self) -> dict[str, str]:
+        """Versions of the packages that the output depends on."""
+
+    def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
+        """The changed model; `model` itself stays as it is."""
+
+
+class Backend(Protocol):
+    """Turns an ONNX model into one runtime's artifact, and runs it."""
+
+    name: str
+    version: int
+    """Enters the action key: raise it whenever the same input would give another artifact."""
+    precisions: tuple[Precision, ...]
+
+    def available(self) -> Availability:
+        """Cheap when its packages are absent; anything that could crash is probed in a subprocess."""
+
+    def tools(self) -> dict[str, str]:
+        """Versions of what the artifact depends on. Cheap: package metadata, not imports."""
+
+    def passes(self, variant: Variant) -> tuple[Pass, ...]:
+        """The ONNX -> ONNX passes, in order, whose result `compile` wants for this variant."""
+
+    def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
+        """What cannot work, for the source model before any pass. Static, well under a second."""
+
+    def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        """Write the artifact into the empty folder `out`; the same input gives the same bytes.
+
+        `model` has been through `passes`. Raises SprueError for what the model is to blame for.
+        """
+
+    def load(self, artifact: Path, variant: Variant) -> Runner:
+        """Load a compiled artifact from its folder, which is untrusted."""
+
+    def entry(self, variant: Variant) -> str:
+        """The path in the artifact folder of the file that a deployment opens first."""
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The backends that stand in `targets/`, by file name; imports none of them."""
+    modules = pkgutil.iter_modules(sprue.targets.__path__)
+    return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
+
+
+@cache
+def find(name: str) -> Backend:
+    """The backend called `name`. Raises SprueError with the nearest name when there is none."""
+    if name not in names():
+        raise SprueError(f"there is no backend '{name}'", remedy=did_you_mean(name, names()))
+    return cast(Backend, importlib.import_module(f"sprue.targets.{name}").BACKEND)

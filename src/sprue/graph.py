@@ -1,0 +1,176 @@
+"""An ONNX model as sprue handles it: read, normalised, and asked about its inputs and outputs.
+
+Normalised means: what does not change the result is gone (metadata, doc strings), so that the same network
+gives the same bytes, whichever machine exported it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from sprue.errors import SprueError
+
+MAX_MODEL_BYTES = 2 * 2**30 - 1
+"""protobuf's own limit; larger models need external data, which is not supported yet."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph input or output. `shape` holds None where a dimension is symbolic; axis 0 is the batch axis."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        dims = ", ".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name}: {self.dtype}[{dims}]"
+
+
+def read_model(path: Path) -> ModelProto:
+    """Parse and check an ONNX file. Raises SprueError when it is missing, truncated or not valid ONNX."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise SprueError(
+            "there is no such ONNX file", where=str(path), remedy="check `source` in the model's model.toml"
+        ) from error
+    if size > MAX_MODEL_BYTES:
+        raise SprueError(f"{size} bytes is more than the 2 GiB that an ONNX file can hold", where=str(path))
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except Exception as error:  # protobuf's DecodeError has no stable home
+        raise SprueError(
+            f"not an ONNX model, or a truncated one ({error})",
+            where=str(path),
+            remedy="export it again, or fetch it again if it came through git-lfs",
+        ) from error
+    if size == 0 or not model.graph.node:
+        raise SprueError(
+            "the ONNX graph is empty: the file may be truncated", where=str(path), remedy="export it again"
+        )
+    try:
+        onnx.checker.check_model(model, full_check=False)
+    except onnx.checker.ValidationError as error:
+        raise SprueError(
+            f"not valid ONNX: {str(error).splitlines()[0]}", where=str(path), remedy="export it again"
+        ) from error
+    return model
+
+
+def normalise(model: ModelProto) -> ModelProto:
+    """A copy without metadata, doc strings and producer, with every node named."""
+    made = ModelProto()
+    made.CopyFrom(model)
+    for name in (
+        "producer_name",
+        "producer_version",
+        "domain",
+        "doc_string",
+        "model_version",
+        "metadata_props",
+    ):
+        made.ClearField(name)
+    _strip(made.graph)
+    return made
+
+
+def serialise(model: ModelProto) -> bytes:
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def inputs(model: ModelProto) -> tuple[TensorSpec, ...]:
+    """The inputs that a caller feeds: initializers listed among the inputs are left out."""
+    constant = {t.name for t in model.graph.initializer}
+    return tuple(_spec(v) for v in model.graph.input if v.name not in constant)
+
+
+def outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(v) for v in model.graph.output)
+
+
+def weights(model: ModelProto) -> dict[str, NDArray[np.generic]]:
+    """The initializers by name."""
+    return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def opset(model: ModelProto) -> int:
+    """The version of the default operator set."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+
+
+def attributes(node: NodeProto) -> dict[str, object]:
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def with_batch(model: ModelProto, batch: int) -> ModelProto:
+    """A copy whose graph inputs have `batch` as axis 0, shapes inferred anew.
+
+    Raises SprueError when another axis is symbolic too, naming input and axis.
+    """
+    made = ModelProto()
+    made.CopyFrom(model)
+    constant = {t.name for t in made.graph.initializer}
+    for value in made.graph.input:
+        if value.name in constant:
+            continue
+        dims = value.type.tensor_type.shape.dim
+        for axis, dim in enumerate(dims):
+            if axis == 0:
+                dim.ClearField("dim_param")
+                dim.dim_value = batch
+            elif not dim.HasField("dim_value"):
+                raise SprueError(
+                    f"input '{value.name}' has the symbolic axis {axis} ('{dim.dim_param}'); "
+                    "only the batch axis may be symbolic",
+                    remedy="export the model with that axis fixed",
+                )
+    for value in made.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del made.graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(made, data_prop=True)
+
+
+def non_finite_weights(model: ModelProto) -> list[str]:
+    """Names of float initializers that hold NaN or infinity."""
+    return [n for n, w in weights(model).items() if w.dtype.kind == "f" and not np.isfinite(w).all()]
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    return TensorSpec(value.name, np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
+
+
+def _strip(graph: GraphProto) -> None:
+    graph.ClearField("doc_string")
+    graph.ClearField("metadata_props")
+    for index, node in enumerate(graph.node):
+        node.ClearField("doc_string")
+        node.ClearField("metadata_props")
+        node.name = node.name or f"{node.op_type}_{index}"
+        for attribute in node.attribute:
+            attribute.ClearField("doc_string")
+            for inner in _graphs(attribute):
+                _strip(inner)
+    named: Sequence[TensorProto | onnx.ValueInfoProto] = [
+        *graph.initializer,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+    ]
+    for item in named:
+        item.ClearField("doc_string")
+        item.ClearField("metadata_props")
+
+
+def _graphs(attribute: onnx.AttributeProto) -> list[GraphProto]:
+    return [attribute.g, *attribute.graphs] if attribute.HasField("g") else list(attribute.graphs)

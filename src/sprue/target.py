@@ -1,0 +1,135 @@
+"""A target: a place where an artifact runs. Data, not code: a new board is a new TOML file.
+
+`TargetFile` is what a person writes in `targets/<id>.toml`; `Target` is what the rest of sprue passes around.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+import sprue.targets
+from sprue.errors import SprueError, did_you_mean
+from sprue.toml import read_toml, validate
+
+Precision = Literal["float32", "float16", "int8-dynamic", "int8-static"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_size(text: object) -> int:
+    """`"64 KiB"` -> 65536. A plain number is bytes. Raises ValueError naming the units."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip()) if isinstance(text, str) else None
+    if match is None or match[2] not in _UNITS:
+        units = ", ".join(u for u in _UNITS if u)
+        raise ValueError(f'a size is a number and a unit, such as "64 KiB"; units: {units}')
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "examples": ["64 KiB"]}]}
+    ),
+]
+
+
+class Strict(BaseModel):
+    """A table of a TOML file. Unknown keys are refused at every level."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LimitFile(Strict):
+    """What an artifact may need at most. A recipe may lower a target's limits, not raise them."""
+
+    ram: Size | None = Field(None, description="read-write memory: arena, stack, static data")
+    flash: Size | None = Field(None, description="read-only memory or file size: code, weights, graph")
+
+
+class PlatformFile(Strict):
+    os: Literal["linux", "android", "ios", "macos", "windows", "none"]
+    arch: Literal["x86_64", "aarch64", "armv7em", "armv8m", "riscv32", "any"]
+    cpu: str = Field("", description="the compiler's name of the processor, such as cortex-m4")
+    features: list[str] = Field(default_factory=list, description="ISA features that the artifact may use")
+
+
+class TargetFile(Strict):
+    """`targets/<id>.toml`."""
+
+    description: str
+    backends: list[str] = Field(
+        min_length=1, description="backends that serve this target, the default first"
+    )
+    platform: PlatformFile
+    limit: LimitFile = Field(default_factory=lambda: LimitFile(ram=None, flash=None))
+    runner: list[str] = Field(default_factory=list, description="CI runner labels that can build and run it")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Limits in bytes; None: no limit."""
+
+    id: str
+    description: str
+    backends: tuple[str, ...]
+    os: str
+    arch: str
+    cpu: str = ""
+    features: tuple[str, ...] = ()
+    limit_ram: int | None = None
+    limit_flash: int | None = None
+    runner: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Target:
+        tuples = {k: tuple(v) for k, v in data.items() if isinstance(v, list)}
+        return cls(**{**data, **tuples})
+
+
+def target_files(project: Path | None = None) -> dict[str, Path]:
+    """Target id -> its file. A project's own `targets/` adds to the shipped ones and may not redefine them."""
+    found = {p.stem: p for p in sorted(sprue.targets.FOLDER.glob("*.toml"))}
+    if project is not None and (project / "targets").is_dir():
+        for path in sorted((project / "targets").glob("*.toml")):
+            known = found.get(path.stem)
+            if known is not None and path.read_bytes() != known.read_bytes():
+                raise SprueError(
+                    f"target '{path.stem}' is defined twice, here and by sprue itself",
+                    where=str(path),
+                    remedy=f"rename the file, for example {path.stem}-mine.toml",
+                )
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load_target(name: str, project: Path | None = None, *, where: str = "") -> Target:
+    """Read and validate one target. Raises SprueError naming file, line and key."""
+    files = target_files(project)
+    if name not in files:
+        raise SprueError(f"there is no target '{name}'", where=where, remedy=did_you_mean(name, files))
+    document = read_toml(files[name])
+    data = validate(TargetFile, document)
+    return Target(
+        id=name,
+        description=data.description,
+        backends=tuple(data.backends),
+        os=data.platform.os,
+        arch=data.platform.arch,
+        cpu=data.platform.cpu,
+        features=tuple(data.platform.features),
+        limit_ram=data.limit.ram,
+        limit_flash=data.limit.flash,
+        runner=tuple(data.runner),
+    )
