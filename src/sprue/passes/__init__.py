@@ -1,0 +1,1 @@
+"""ONNX -> ONNX changes, one file each. Each is a frozen dataclass that fulfils `sprue.backend.Pass`."""

@@ -1,0 +1,111 @@
+"""Simplify: fix the batch if asked, fold what is constant, fuse what ONNX itself can express.
+
+The folding is onnxruntime's own (level "basic": constant folding, Conv + BatchNormalization, dropped
+identities), which promises to stay within standard ONNX operators; that promise is checked.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import onnx
+from onnx import ModelProto
+
+from sprue.errors import SprueError
+from sprue.graph import normalise, serialise, with_batch
+from sprue.passes.normal_form import foreign_nodes, infer_shapes, normal_form
+from sprue.passes.quiet import quiet
+
+if TYPE_CHECKING:
+    from sprue.backend import Samples
+
+
+@dataclass(frozen=True)
+class Simplify:
+    """Fold constants and shapes; with `batch`, fix axis 0 of every input first.
+
+    Before::
+
+        x[batch,1,8,8] -> Conv -> BatchNormalization -> Relu -> Shape -> Gather -> Concat -> Reshape -> y
+
+    After `Simplify(batch=1)`::
+
+        x[1,1,8,8] -> Conv -> Relu -> Reshape -> y          (the new shape is an initializer)
+
+    With `batch=None` the batch axis stays as it is, symbolic or not. Inputs and outputs keep names, order and
+    dtypes; the operator set keeps its version.
+    """
+
+    batch: int | None = None
+
+    version: ClassVar[int] = 1
+    needs_calibration: ClassVar[bool] = False
+
+    def tools(self) -> dict[str, str]:
+        return {name: version(name) for name in ("onnx", "onnxruntime")}
+
+    def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
+        """The simplified model. Raises SprueError for a graph that is not valid, naming what is wrong."""
+        made = _constants_are_no_inputs(normalise(model))
+        if made.functions:
+            made = onnx.inliner.inline_local_functions(made)
+        made = with_batch(made, self.batch) if self.batch is not None else infer_shapes(made)
+        folded = _fold(made)
+        folded.ir_version = made.ir_version
+        return _keep_known_outputs(made, normal_form(folded))
+
+
+def _constants_are_no_inputs(model: ModelProto) -> ModelProto:
+    """IR 3 lists weights among the inputs, as values that a caller may override: nothing would be folded."""
+    constant = {t.name for t in model.graph.initializer}
+    fed = [v for v in model.graph.input if v.name not in constant]
+    if len(fed) < len(model.graph.input):
+        kept = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in fed]
+        model.graph.ClearField("input")
+        model.graph.input.extend(kept)
+        model.ir_version = max(model.ir_version, 4)
+    return model
+
+
+def _fold(model: ModelProto) -> ModelProto:
+    """What onnxruntime's basic level makes of it; the model itself where it lacks a kernel for some node."""
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+    with tempfile.TemporaryDirectory(prefix="sprue-simplify-") as folder:
+        path = Path(folder) / "simplified.onnx"
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        try:
+            with quiet():
+                ort.InferenceSession(serialise(model), options, providers=["CPUExecutionProvider"])
+        except ort_errors.NotImplemented:
+            return model  # another backend may have the operator; shapes are inferred all the same
+        except Exception as error:  # onnxruntime's errors share no base class but Exception
+            raise SprueError(
+                f"onnxruntime refuses the ONNX graph: {first_line(error)}", remedy="export the model again"
+            ) from error
+        folded = onnx.load_model_from_string(path.read_bytes())
+    return folded if len(foreign_nodes(folded)) == len(foreign_nodes(model)) else model
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an onnxruntime message, without its error code prefix."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return text.split(" : ", 3)[-1]
+
+
+def _keep_known_outputs(before: ModelProto, after: ModelProto) -> ModelProto:
+    """Where folding lost an output's shape (inference knows less of the new nodes), keep the known one."""
+    known = {v.name: v for v in before.graph.output}
+    for value in after.graph.output:
+        if not value.type.tensor_type.HasField("shape"):
+            value.CopyFrom(known[value.name])
+    return after
