@@ -43,10 +43,10 @@ class QuantizeStatic:
 
         x -> Q -> DQ -> Conv(DQ(w int8), DQ(b int32)) -> Q -> DQ -> y
 
-    Weights are symmetric int8, one scale per output channel (`per_channel`) or per tensor; biases are int32 with
-    scale = input scale * weight scale. Activations are int8 or uint8, `symmetric` (zero point 0, as TensorRT
-    wants) or not; with asymmetric ones the zero point does what Relu did, so Relu is dropped. With symmetric
-    ones Relu stays, with no pair between it and the operator before it.
+    Weights are symmetric int8, one scale per output channel (`per_channel`) or per tensor; biases are int32
+    with scale = input scale * weight scale. Activations are int8 or uint8, `symmetric` (zero point 0, as
+    TensorRT wants) or not. With asymmetric ones the zero point does what Relu did, so Relu is dropped; with
+    symmetric ones Relu stays, with no pair between it and the operator before it.
 
     `reduce_range` keeps weights within 7 bits: x86 processors without VNNI add pairs of u8 * s8 products in
     16 bits, which saturate with 8-bit weights (wrong results, no error). Use it wherever onnxruntime on x86
@@ -118,7 +118,7 @@ class QuantizeStatic:
             except Exception as error:  # the quantizer and onnxruntime raise what they like
                 raise SprueError(
                     f"onnxruntime could not quantize the model: {first_line(error)}",
-                    remedy="leave 'int8-static' out of `precision`, or exclude the operator from quantization",
+                    remedy="leave 'int8-static' out of `precision`, or exclude the operator it names",
                 ) from error
             return onnx.load_model_from_string(path.read_bytes())
 
@@ -140,7 +140,7 @@ def _feeds(model: ModelProto, calibration: Samples) -> Iterator[dict[str, NDArra
         if spec.name not in calibration:
             raise SprueError(
                 f"the calibration data has no '{spec.name}'",
-                remedy=f"it has {', '.join(sorted(calibration)) or 'nothing'}; save one array per model input",
+                remedy=f"it has {', '.join(sorted(calibration)) or 'nothing'}; one array per input is needed",
             )
         array = calibration[spec.name]
         if array.dtype != spec.dtype or array.ndim != len(spec.shape):
@@ -153,7 +153,7 @@ def _feeds(model: ModelProto, calibration: Samples) -> Iterator[dict[str, NDArra
             sample = int(np.argwhere(~np.isfinite(array))[0][0])
             raise SprueError(
                 f"the calibration data '{spec.name}' holds NaN or infinity (first in sample {sample})",
-                remedy="drop or repair that sample: one such value makes every quantization range meaningless",
+                remedy="drop or repair that sample: one such value ruins every quantization range",
             )
     batch = next((s.shape[0] for s in wanted if s.shape and s.shape[0] is not None), CHUNK)
     free = all(s.shape and s.shape[0] is None for s in wanted)
@@ -199,7 +199,7 @@ def _checked(model: ModelProto) -> ModelProto:
         if node.op_type != "QuantizeLinear" or node.input[1] not in constants:
             continue
         scale = constants[node.input[1]]
-        if not (np.isfinite(scale).all() and (scale > 0).all()):
+        if not (np.isfinite(scale).all() and np.greater(scale, 0).all()):
             raise SprueError(
                 f"the activation '{node.input[0]}' is NaN or infinite on the calibration data",
                 remedy="run the float model on the calibration data: it overflows before any quantization",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what is printed, logged or warned inside, and undo what `logging.warning` does to the root logger."""
+    """Drop what is printed, logged or warned inside, undo what `logging.warning` does to the root."""
     root = logging.getLogger()
     handlers, disabled = root.handlers[:], root.manager.disable
     logging.disable(logging.CRITICAL)
