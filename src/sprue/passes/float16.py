@@ -41,7 +41,7 @@ class Float16:
 
         x float32 -> Cast -> Conv(w float16) -> Resize(scales float32) -> Cast -> y float32
 
-    Where an operator's schema has no float16 (Resize's scales, QuantizeLinear before opset 19), float32 stays,
+    Where an operator's schema has no float16 (Resize's scales, QuantizeLinear before opset 19) float32 stays
     between Casts. Weights beyond 65504 become 65504 ("clamp": right for the -3e38 of an attention mask) or
     are an error ("refuse"); `overflowing_weights` lists them. A weight that float16 would round to zero
     becomes the smallest float16 instead: it may be the epsilon that keeps a division finite.
