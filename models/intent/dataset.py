@@ -30,6 +30,15 @@ UNFORESEEN = 0.25
 
 
 @dataclass(frozen=True)
+class Grammar:
+    """`grammar.toml`: openings and closings, the words of each slot, and per intent its templates by part."""
+
+    affix: Mapping[str, Sequence[str]]
+    slot: Mapping[str, Sequence[str]]
+    intent: Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
 class Example:
     text: str
     intent: str
@@ -51,7 +60,7 @@ class Corpus:
 def generate(seed: int = SEED) -> Corpus:
     """The corpus of `grammar.toml`: the same for the same seed, on every machine."""
     rng = random.Random(seed)
-    grammar = tomllib.loads((FOLDER / "grammar.toml").read_text("utf-8"))
+    grammar = Grammar(**tomllib.loads((FOLDER / "grammar.toml").read_text("utf-8")))
     seen: set[str] = set()
     held_out = round(EVALUATION * UNFORESEEN)
     evaluation = [
@@ -64,20 +73,14 @@ def generate(seed: int = SEED) -> Corpus:
     return Corpus(tuple(training), tuple(evaluation))
 
 
-def _examples(
-    grammar: Mapping[str, Mapping[str, Mapping[str, list[str]]]],
-    part: str,
-    count: int,
-    seen: set[str],
-    rng: random.Random,
-) -> list[Example]:
+def _examples(grammar: Grammar, part: str, count: int, seen: set[str], rng: random.Random) -> list[Example]:
     """`count` new examples, the intents in turn; adds what the model would see of each to `seen`."""
     made: list[Example] = []
-    intents = sorted(grammar["intent"])
+    intents = sorted(grammar.intent)
     while len(made) < count:
         intent = intents[len(made) % len(intents)]
-        text = _expand(rng.choice(grammar["intent"][intent][part]), grammar["slot"], rng)
-        text = _with_noise(text, grammar["affix"], rng)
+        text = _expand(rng.choice(grammar.intent[intent][part]), grammar.slot, rng)
+        text = _with_noise(text, grammar.affix, rng)
         visible = " ".join(words(text)[:LENGTH])
         if visible not in seen:
             seen.add(visible)
@@ -109,13 +112,15 @@ def _mistyped(word: str, rng: random.Random) -> str:
 
 
 def clinc150(domain: str | None = None, evaluation: str = "test") -> Corpus:
-    """CLINC150 (one domain, or all 150 intents) with its own splits: `train`, and `val` or `test` to evaluate on.
+    """CLINC150, one domain or all, with its own splits: `train`, and `val` or `test` to evaluate on.
 
-    Raises FileNotFoundError when the data set is not there, KeyError for a domain that it does not have.
+    Raises FileNotFoundError when the data set is not there, ValueError for a domain that it does not have.
     """
     folder = data_folder() / "clinc150"
     splits = json.loads((folder / "data_full.json").read_text("utf-8"))
     domains: dict[str, list[str]] = json.loads((folder / "domains.json").read_text("utf-8"))
+    if domain is not None and domain not in domains:
+        raise ValueError(f"CLINC150 has no domain '{domain}'; it has {', '.join(sorted(domains))}")
     wanted = set(domains[domain]) if domain else {i for intents in domains.values() for i in intents}
 
     def examples(split: str) -> tuple[Example, ...]:

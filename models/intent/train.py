@@ -1,8 +1,8 @@
 """Train the sample text classifier: embedding, bidirectional LSTM, maximum over time, one linear layer.
 
 `python models/intent/train.py` trains on the generated texts of `dataset.py` and writes the model, its data,
-`vocabulary.txt` and `labels.txt` beside itself; `export()` trains and returns the ONNX model. With `--clinc150`
-it trains on CLINC150 instead and writes only into `--out`. The same version of torch gives the same files.
+`vocabulary.txt` and `labels.txt` beside itself; `export()` trains and returns the ONNX model. `--clinc150`
+trains on CLINC150 instead and writes only into `--out`. The same version of torch gives the same files.
 Needs the extra `train`.
 """
 
@@ -31,10 +31,10 @@ EMBEDDING, HIDDEN = 32, 32
 CALIBRATION = 128
 EPOCHS = 40
 BATCH = 64
-FORGOTTEN = 0.1
-"""Share of the words that training replaces by `<unknown>`, so that the network learns to do without any of them."""
+FORGOTTEN = 0.25
+"""Share of the words that training replaces by `<unknown>`: the network learns not to lean on any of them."""
 HIDE = -2.0
-"""Added to LSTM outputs, which lie in (-1, 1), where there is only padding: the maximum never falls on them."""
+"""Added to the LSTM's outputs, which lie in (-1, 1), where there is only padding: it is never the maximum."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,9 @@ def onnx_model(net: nn.ModuleDict) -> onnx.ModelProto:
 
 
 def _node(name: str, op: str, inputs: list[str], output: str, **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(op, inputs, [output], name, **attributes)
+    node = helper.make_node(op, inputs, [output], name)
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+    return node
 
 
 def _both_ways(weights: dict[str, NDArray[np.float32]], part: str) -> NDArray[np.float32]:
@@ -187,7 +189,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.domain and not options.clinc150:
         parser.error("--domain is for --clinc150")
-    corpus = dataset.clinc150(options.domain, options.split) if options.clinc150 else dataset.generate()
+    try:
+        corpus = dataset.clinc150(options.domain, options.split) if options.clinc150 else dataset.generate()
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     data = prepare(corpus)
     net = train(data)
     out = options.out or (None if options.clinc150 else FOLDER)
