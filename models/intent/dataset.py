@@ -117,6 +117,10 @@ def clinc150(domain: str | None = None, evaluation: str = "test") -> Corpus:
     Raises FileNotFoundError when the data set is not there, ValueError for a domain that it does not have.
     """
     folder = data_folder() / "clinc150"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"CLINC150 is not in {folder.parent}; set SPRUE_DATA to the folder that holds it"
+        )
     splits = json.loads((folder / "data_full.json").read_text("utf-8"))
     domains: dict[str, list[str]] = json.loads((folder / "domains.json").read_text("utf-8"))
     if domain is not None and domain not in domains:
