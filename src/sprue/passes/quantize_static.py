@@ -78,7 +78,7 @@ class QuantizeStatic:
         empty, lacks an input, holds NaN or infinity, or when the weights or the activations do.
         """
         check_weights(model)
-        feeds = list(_feeds(model, calibration))
+        feeds = list(calibration_feeds(model, calibration))
         made = self._quantize(model, feeds)
         return _checked(normal_form(_bypass_pairs_before_relu(made) if self.symmetric else made))
 
@@ -133,8 +133,14 @@ def check_weights(model: ModelProto) -> None:
         )
 
 
-def _feeds(model: ModelProto, calibration: Samples) -> Iterator[dict[str, NDArray[np.generic]]]:
-    """The samples in the portions that the model takes: its fixed batch, or CHUNK."""
+def calibration_feeds(
+    model: ModelProto, calibration: Samples, chunk: int = CHUNK
+) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """The samples in the portions that the model takes: its fixed batch, or `chunk` where that is free.
+
+    Raises SprueError when an input is missing, of another dtype or rank, holds NaN or infinity, or when there
+    are not enough samples for one portion.
+    """
     wanted = inputs(model)
     for spec in wanted:
         if spec.name not in calibration:
@@ -155,7 +161,7 @@ def _feeds(model: ModelProto, calibration: Samples) -> Iterator[dict[str, NDArra
                 f"the calibration data '{spec.name}' holds NaN or infinity (first in sample {sample})",
                 remedy="drop or repair that sample: one such value ruins every quantization range",
             )
-    batch = next((s.shape[0] for s in wanted if s.shape and s.shape[0] is not None), CHUNK)
+    batch = next((s.shape[0] for s in wanted if s.shape and s.shape[0] is not None), chunk)
     free = all(s.shape and s.shape[0] is None for s in wanted)
     count = min((len(calibration[s.name]) for s in wanted), default=0)
     usable = count if free else count - count % batch

@@ -1,0 +1,238 @@
+"""onnxruntime on the CPU: the artifact is one ONNX file.
+
+The file is optimised only as far as standard ONNX goes (the Simplify pass): onnxruntime's further levels write
+operators of its own and layouts of the machine that made them. The session applies those when it loads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.errors import SprueError
+from sprue.graph import MAX_MODEL_BYTES, inputs, read_model, serialise
+from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
+from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
+from sprue.passes.quantize_static import QuantizeStatic
+from sprue.passes.simplify import Simplify, first_line
+
+from ._findings import execution, flash_findings, precision_findings
+from ._portions import FREE, run_in_portions
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    from sprue.backend import Samples
+    from sprue.target import Precision
+
+ENTRY = "model.onnx"
+QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+class OnnxRuntime:
+    """float32, int8-dynamic and int8-static (QDQ), on the CPU execution provider."""
+
+    name = "onnxruntime"
+    version = 1
+    precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static")
+
+    def available(self) -> Availability:
+        there = find_spec("onnxruntime") is not None
+        return Availability(
+            there, there, "" if there else "onnxruntime", "" if there else 'pip install "sprue"'
+        )
+
+    def tools(self) -> dict[str, str]:
+        return {package: version(package) for package in ("onnx", "onnxruntime")}
+
+    def passes(self, variant: Variant) -> tuple[Pass, ...]:
+        """Weights stay within 7 bits: without VNNI, x86 saturates on 8-bit ones and says nothing."""
+        quantization: dict[str, tuple[Pass, ...]] = {
+            "float32": (),
+            "int8-dynamic": (QuantizeDynamic(reduce_range=True),),
+            "int8-static": (QuantizeStatic(activations="uint8", reduce_range=True),),
+        }
+        return (Simplify(), *quantization[variant.precision])
+
+    def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
+        quantizable = OP_TYPES if variant.precision == "int8-dynamic" else QUANTIZABLE
+        return [
+            *precision_findings(model, variant, self.precisions, quantizable),
+            *flash_findings(model, variant),
+            *_operators_without_kernel(model),
+        ]
+
+    def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        """Write `model.onnx`. Raises SprueError when onnxruntime cannot load it."""
+        data = serialise(model)
+        _session(data, _options(variant.threads), where=ENTRY)
+        (out / ENTRY).write_bytes(data)
+
+    def load(self, artifact: Path, variant: Variant) -> OnnxRuntimeRunner:
+        return OnnxRuntimeRunner(artifact / ENTRY, variant)
+
+    def entry(self, variant: Variant) -> str:
+        return ENTRY
+
+
+class OnnxRuntimeRunner:
+    """A session on one ONNX file, with the threads of its variant and no spinning."""
+
+    def __init__(self, path: Path, variant: Variant) -> None:
+        """Raises SprueError for a file that is damaged, reaches outside itself, or does not load."""
+        model = read_model(path)
+        _refuse_surprises(model, str(path))
+        self.execution: Literal["native", "stand-in"] = execution(variant)
+        self._bytes = path.stat().st_size
+        self._specs = inputs(model)
+        self._session = _session(serialise(model), _options(variant.threads), where=str(path))
+        self._outputs = [o.name for o in self._session.get_outputs()]
+        fixed = [s.shape[0] for s in self._specs if s.shape and s.shape[0] is not None]
+        self._fixed = bool(fixed)
+        # DynamicQuantizeLinear takes one range over the whole batch, so a sample's result would depend on its
+        # neighbours: one at a time, as a server at batch 1 does.
+        self._size = fixed[0] if fixed else 1 if variant.precision == "int8-dynamic" else FREE
+
+    def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
+        return run_in_portions(self._specs, inputs, self._size, self._once, fixed=self._fixed)
+
+    def profile(self) -> Profile:
+        """The size of the file; onnxruntime does not tell what its arenas hold."""
+        return Profile(flash=self._bytes)
+
+    def _once(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        try:
+            made = self._session.run(self._outputs, dict(feeds))
+        except Exception as error:  # onnxruntime's errors share no base class but Exception
+            raise SprueError(f"onnxruntime failed while running: {first_line(error)}") from error
+        return dict(zip(self._outputs, made, strict=True))
+
+
+def _options(threads: int) -> SessionOptions:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what matters is raised
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _session(data: bytes, options: SessionOptions, *, where: str) -> InferenceSession:
+    import onnxruntime as ort
+
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class but Exception
+        raise SprueError(f"onnxruntime does not load it: {first_line(error)}", where=where) from error
+
+
+def _refuse_surprises(model: ModelProto, where: str) -> None:
+    """An artifact is one file of known operators: nothing in it may point at another file."""
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise SprueError(
+                f"the tensor '{tensor.name}' lies outside the file",
+                where=where,
+                remedy="this is not an artifact of sprue; build or fetch it again",
+            )
+    for node in nodes(model.graph):
+        if node.domain not in (*STANDARD_DOMAINS, "com.microsoft") or node.op_type.startswith("EPContext"):
+            raise SprueError(
+                f"the node '{node.name}' is of the foreign operator {node.domain}.{node.op_type}",
+                where=where,
+                remedy="this is not an artifact of sprue; build or fetch it again",
+            )
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+        for inner in subgraphs(node):
+            yield from _tensors(inner)
+
+
+def _operators_without_kernel(model: ModelProto) -> list[Finding]:
+    """Creating a session finds the first such node; where it fails, each kind of node is tried alone."""
+    import onnxruntime as ort
+
+    if MAX_MODEL_BYTES < model.ByteSize():
+        return [Finding("limit", "", "", "the model is larger than 2 GiB", "export a smaller model")]
+    options = _options(1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        _session(serialise(model), options, where="")
+    except SprueError as error:
+        found = list(_nodes_without_kernel(model, options))
+        return found or [_finding(model, error.what)]
+    return []
+
+
+def _nodes_without_kernel(model: ModelProto, options: SessionOptions) -> Iterator[Finding]:
+    typed = infer_shapes(model).graph
+    types = {v.name: v.type.tensor_type.elem_type for v in [*typed.input, *typed.value_info, *typed.output]}
+    types |= {t.name: t.data_type for t in typed.initializer}
+    tried: dict[object, str] = {}
+    for node in model.graph.node:
+        if any(i and i not in types for i in node.input) or subgraphs(node):
+            continue  # behind an unknown operator nothing is known
+        key = (node.domain, node.op_type, *(types.get(i) for i in node.input))
+        if key not in tried:
+            tried[key] = _try_alone(model, node, types, options)
+        if tried[key]:
+            yield Finding(
+                "operator",
+                node.name or next(iter(node.output), ""),
+                node.op_type,
+                tried[key],
+                "export the model with another operator or opset for it, or leave onnxruntime out of `backend`",
+            )
+
+
+def _try_alone(model: ModelProto, node: NodeProto, types: dict[str, int], options: SessionOptions) -> str:
+    """Why onnxruntime has no kernel for this node on these input types; "" when it has one."""
+    fed = [helper.make_tensor_value_info(i, types[i], None) for i in dict.fromkeys(node.input) if i]
+    made = [onnx.ValueInfoProto(name=o) for o in node.output if o]
+    alone = helper.make_model(helper.make_graph([node], "alone", fed, made), functions=model.functions)
+    alone.opset_import.clear()
+    alone.opset_import.extend(model.opset_import)
+    alone.ir_version = model.ir_version
+    try:
+        _session(serialise(alone), options, where="")
+    except SprueError as error:
+        missing = (
+            "Could not find an implementation",
+            "is not a registered",
+            "No Op registered",
+            "No opset import",
+        )
+        return error.what if any(m in error.what for m in missing) else ""
+    return ""
+
+
+def _finding(model: ModelProto, reason: str) -> Finding:
+    """onnxruntime's own words, with the node that they name."""
+    named = re.search(r"(?:with name|Node name:|node \()\s*'?([^')]+)'?", reason)
+    name = named[1] if named else ""
+    op = next((n.op_type for n in nodes(model.graph) if n.name == name), "")
+    return Finding(
+        "operator", name, op, reason, "export the model again, or leave onnxruntime out of `backend`"
+    )
+
+
+BACKEND = OnnxRuntime()

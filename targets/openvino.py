@@ -1,0 +1,274 @@
+"""OpenVINO on the CPU: the artifact is its intermediate representation, `model.xml` and `model.bin`.
+
+OpenVINO and NNCF number the nodes that they add with a counter of the process; here they are renumbered, so
+that the same model gives the same bytes. `properties.json` is what `compile_model` is to be given (in the
+format that `benchmark_app -load_config` reads).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import xml.etree.ElementTree as ET  # only to rewrite what OpenVINO has just written
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.canonical import canonical
+from sprue.errors import SprueError
+from sprue.graph import TensorSpec, serialise
+from sprue.passes.normal_form import nodes
+from sprue.passes.quantize_static import calibration_feeds, check_weights
+from sprue.passes.quiet import quiet
+from sprue.passes.simplify import Simplify
+
+from ._findings import execution, flash_findings, precision_findings
+from ._portions import FREE, run_in_portions
+
+if TYPE_CHECKING:
+    from openvino import Core, Model
+
+    from sprue.backend import Samples
+    from sprue.target import Precision
+
+ENTRY = "model.xml"
+WEIGHTS = "model.bin"
+PROPERTIES = "properties.json"
+MARK = "@onnx"
+COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
+QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
+REMEDY = "export the model with another operator for it, or leave openvino out of `backend`"
+DAMAGED = "the artifact is damaged: build or fetch it again"
+
+
+class OpenVino:
+    """float32, float16 (weights stored in half, computed in float32) and int8-static (NNCF)."""
+
+    name = "openvino"
+    version = 1
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static")
+
+    def available(self) -> Availability:
+        missing = [package for package in ("openvino", "nncf") if find_spec(package) is None]
+        return Availability(
+            compiles=not missing,
+            executes="openvino" not in missing,
+            missing=", ".join(missing),
+            install='pip install "sprue[openvino]"' if missing else "",
+        )
+
+    def tools(self) -> dict[str, str]:
+        return {package: version(package) for package in ("nncf", "onnx", "openvino")}
+
+    def passes(self, variant: Variant) -> tuple[Pass, ...]:
+        return (Simplify(),)
+
+    def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
+        """Raises nothing: a model that OpenVINO's importer refuses as a whole is a finding too."""
+        return [
+            *precision_findings(model, variant, self.precisions, QUANTIZABLE),
+            *flash_findings(model, variant),
+            *_operator_findings(model),
+        ]
+
+    def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        """Write the IR. Raises SprueError when OpenVINO cannot convert the model or NNCF quantize it."""
+        runtime = _openvino()
+        try:
+            made = runtime.Core().read_model(serialise(_marked(model)), b"")
+        except RuntimeError as error:
+            raise SprueError(f"OpenVINO cannot convert the model: {_reason(error)}", remedy=REMEDY) from error
+        if variant.precision == "int8-static":
+            made = _quantize(made, model, calibration)
+        runtime.save_model(made, out / ENTRY, compress_to_fp16=variant.precision == "float16")
+        _renumber(out / ENTRY)
+        (out / PROPERTIES).write_bytes(canonical({"CPU": _properties(variant)}))
+
+    def load(self, artifact: Path, variant: Variant) -> OpenVinoRunner:
+        return OpenVinoRunner(artifact, variant)
+
+    def entry(self, variant: Variant) -> str:
+        return ENTRY
+
+
+class OpenVinoRunner:
+    """One compiled model and one infer request."""
+
+    def __init__(self, artifact: Path, variant: Variant) -> None:
+        """Raises SprueError for files that are missing, damaged, or do not load."""
+        self.execution: Literal["native", "stand-in"] = execution(variant)
+        files = [artifact / name for name in (ENTRY, WEIGHTS, PROPERTIES)]
+        for path in files:
+            if not path.is_file():
+                raise SprueError("the file is missing from the artifact", where=str(path), remedy=DAMAGED)
+        self._bytes = sum(p.stat().st_size for p in files)
+        core = _core()
+        try:
+            model = core.read_model(files[0], files[1])
+            self._specs = [_spec(port) for port in model.inputs]
+            self._outputs = [port.any_name for port in model.outputs]
+            self._request = core.compile_model(model, "CPU", _properties(variant)).create_infer_request()
+        except (RuntimeError, TypeError) as error:
+            raise SprueError(
+                f"OpenVINO does not load it: {_reason(error)}", where=str(files[0]), remedy=DAMAGED
+            ) from error
+        fixed = [s.shape[0] for s in self._specs if s.shape and s.shape[0] is not None]
+        self._fixed = bool(fixed)
+        self._size = fixed[0] if fixed else FREE
+
+    def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
+        return run_in_portions(self._specs, inputs, self._size, self._once, fixed=self._fixed)
+
+    def profile(self) -> Profile:
+        """The size of the files; OpenVINO does not tell what it allocates."""
+        return Profile(flash=self._bytes, notes={"computes in": "float32 where not int8"})
+
+    def _once(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        try:
+            made = self._request.infer(dict(feeds), share_inputs=True)
+        except RuntimeError as error:
+            raise SprueError(f"OpenVINO failed while running: {_reason(error)}") from error
+        return {name: np.array(made[index]) for index, name in enumerate(self._outputs)}
+
+
+def _properties(variant: Variant) -> dict[str, str]:
+    """Without the precision hint, processors with AMX or AVX512-BF16 would compute float32 in bfloat16."""
+    return {
+        "INFERENCE_NUM_THREADS": str(variant.threads),
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+
+
+def _openvino() -> ModuleType:
+    with _hidden("openvino_telemetry"):
+        import openvino
+    return openvino  # type: ignore[no-any-return]  # a module; openvino is not followed
+
+
+def _core() -> Core:
+    return _openvino().Core()
+
+
+@contextlib.contextmanager
+def _hidden(*packages: str) -> Iterator[None]:
+    """Import as if these were not installed: telemetry calls home; torch costs a second and is not used."""
+    hidden = [p for p in packages if p not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how Python marks "not there"
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]
+
+
+def _quantize(made: Model, model: ModelProto, calibration: Samples) -> Model:
+    """Full int8 by NNCF's post-training quantization, on every calibration sample."""
+    check_weights(model)
+    feeds = list(calibration_feeds(model, calibration, chunk=1))
+    with quiet(), _hidden("openvino_telemetry", "torch"):
+        import nncf
+
+        has = {n.op_type for n in model.graph.node}
+        transformer = "Attention" in has or {"LayerNormalization", "Softmax"} <= has
+        try:
+            return nncf.quantize(
+                made,
+                nncf.Dataset(feeds),
+                subset_size=len(feeds),
+                model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            )
+        except Exception as error:  # NNCF's errors and OpenVINO's share no base class but Exception
+            raise SprueError(
+                f"NNCF could not quantize the model: {_reason(error)}",
+                remedy="leave 'int8-static' out of `precision` for openvino",
+            ) from error
+
+
+def _marked(model: ModelProto) -> ModelProto:
+    """A copy whose node names cannot be mistaken for a counted name such as `Reshape_19`."""
+    made = ModelProto()
+    made.CopyFrom(model)
+    for node in nodes(made.graph):
+        node.name += MARK
+    return made
+
+
+def _renumber(path: Path) -> None:
+    """Name the layers with a counted name by type and position instead, in nested bodies too.
+
+    `Constant_5837` and `Constant_5837/fq_output_0` become `Const.6`; the names of ONNX nodes, which carry MARK
+    until here, and what OpenVINO and NNCF append to them, stay.
+    """
+    tree = ET.parse(path)  # noqa: S314  # see the import
+    for index, layer in enumerate(tree.iter("layer")):
+        name = layer.get("name", "")
+        counted = COUNTED.fullmatch(name.partition("/")[0])
+        layer.set("name", f"{layer.get('type')}.{index}" if counted else name.replace(MARK, ""))
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _spec(port: object) -> TensorSpec:
+    shape = tuple(None if d.is_dynamic else d.get_length() for d in port.partial_shape)  # type: ignore[attr-defined]
+    return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), shape)  # type: ignore[attr-defined]
+
+
+def _operator_findings(model: ModelProto) -> list[Finding]:
+    """The operators that OpenVINO's importer names, then those that its CPU plugin leaves out."""
+    core = _core()
+    try:
+        read = core.read_model(serialise(model), b"")
+    except RuntimeError as error:
+        return _conversion_findings(model, str(error))
+    supported = core.query_model(read, "CPU")
+    return [
+        Finding(
+            "operator",
+            op.friendly_name,
+            op.get_type_name(),
+            "OpenVINO's CPU plugin cannot run it",
+            REMEDY,
+        )
+        for op in read.get_ordered_ops()
+        if op.friendly_name not in supported
+    ]
+
+
+def _conversion_findings(model: ModelProto, message: str) -> list[Finding]:
+    named: dict[str, str] = {}
+    for kind, reason in (
+        ("No conversion rule found for operations", "OpenVINO has no conversion for it"),
+        ("Conversion is failed for", "OpenVINO could not convert it"),
+    ):
+        for line in re.findall(rf"{kind}: (.*)", message):
+            named |= dict.fromkeys((item.strip() for item in line.split(",")), reason)
+    opsets = {o.domain: o.version for o in model.opset_import}
+    found = []
+    for node in nodes(model.graph):
+        full = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        reason = named.get(full, named.get(f"{full}-{opsets.get(node.domain)}", ""))
+        if reason:
+            found.append(
+                Finding("operator", node.name or next(iter(node.output), ""), node.op_type, reason, REMEDY)
+            )
+    return found or [Finding("operator", "", "", _reason(RuntimeError(message)), REMEDY)]
+
+
+def _reason(error: Exception) -> str:
+    """The lines of an OpenVINO message that say something: without source places and advertisement."""
+    lines = [line.strip(" -\t") for line in str(error).splitlines()]
+    noise = ("Exception from", "Check '", "FrontEnd API failed", "To facilitate", "Summary", "Model wasn't")
+    kept = [line for line in lines if line and not line.startswith(noise)]
+    return "; ".join(kept[:2]) or str(error).strip()
+
+
+BACKEND = OpenVino()
