@@ -1,7 +1,7 @@
 """onnxruntime on the CPU: the artifact is one ONNX file.
 
-The file is optimised only as far as standard ONNX goes (the Simplify pass): onnxruntime's further levels write
-operators of its own and layouts of the machine that made them. The session applies those when it loads.
+The file is optimised only as far as standard ONNX goes (the Simplify pass): onnxruntime's further levels
+write operators of its own and layouts of the machine that made them. The session applies those on loading.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sprue.target import Precision
 
 ENTRY = "model.onnx"
+REMEDY = "export the model with another operator or opset for it, or leave onnxruntime out of `backend`"
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -171,7 +172,7 @@ def _operators_without_kernel(model: ModelProto) -> list[Finding]:
     """Creating a session finds the first such node; where it fails, each kind of node is tried alone."""
     import onnxruntime as ort
 
-    if MAX_MODEL_BYTES < model.ByteSize():
+    if model.ByteSize() > MAX_MODEL_BYTES:
         return [Finding("limit", "", "", "the model is larger than 2 GiB", "export a smaller model")]
     options = _options(1)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -200,7 +201,7 @@ def _nodes_without_kernel(model: ModelProto, options: SessionOptions) -> Iterato
                 node.name or next(iter(node.output), ""),
                 node.op_type,
                 tried[key],
-                "export the model with another operator or opset for it, or leave onnxruntime out of `backend`",
+                REMEDY,
             )
 
 
@@ -230,9 +231,7 @@ def _finding(model: ModelProto, reason: str) -> Finding:
     named = re.search(r"(?:with name|Node name:|node \()\s*'?([^')]+)'?", reason)
     name = named[1] if named else ""
     op = next((n.op_type for n in nodes(model.graph) if n.name == name), "")
-    return Finding(
-        "operator", name, op, reason, "export the model again, or leave onnxruntime out of `backend`"
-    )
+    return Finding("operator", name, op, reason, REMEDY)
 
 
 BACKEND = OnnxRuntime()
