@@ -1,0 +1,163 @@
+"""Running engine.py in child processes: `ask` for one question, `EngineProcess` for a loaded engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sprue.errors import SprueError
+
+from .engine import ERROR, FRAME, SECONDS, TENSOR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Arrays = dict[str, NDArray[np.generic]]
+
+PROGRAM = Path(__file__).with_name("engine.py")
+PROBE_SECONDS = 60.0
+"""Loading TensorRT and making a CUDA context takes 2 to 10 s on a busy machine."""
+BUILD_SECONDS = 1800.0
+RUN_SECONDS = 120.0
+"""For one batch, or for loading an engine."""
+MAX_ANSWER = 16 * 2**20
+MAX_REPLY = 2**32
+
+
+class ChildError(SprueError):
+    """The child said why it failed, crashed, or did not answer in time."""
+
+
+def command(program: Path, verb: str, request: dict[str, Any]) -> list[str]:
+    """`-P` keeps this folder off the child's path, where its modules could shadow others."""
+    return [sys.executable, "-P", str(program), verb, json.dumps(request)]
+
+
+def ask(
+    verb: str, request: dict[str, Any] | None = None, *, seconds: float, program: Path = PROGRAM
+) -> dict[str, Any]:
+    """The child's answer. Raises ChildError when it fails, crashes, hangs or babbles."""
+    try:
+        done = subprocess.run(
+            command(program, verb, request or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ChildError(f"no answer to '{verb}' within {seconds:g} s") from error
+    if done.returncode < 0 or not done.stdout.strip():
+        raise ChildError(f"'{verb}' {ending(done.returncode)}{last_line(done.stderr)}")
+    try:
+        answer = json.loads(done.stdout[-MAX_ANSWER:])
+    except ValueError as error:
+        raise ChildError(f"'{verb}' gave no JSON answer{last_line(done.stderr)}") from error
+    if not isinstance(answer, dict) or "error" in answer:
+        said = answer.get("error") if isinstance(answer, dict) else answer
+        raise ChildError(str(said))
+    return answer
+
+
+def ending(code: int) -> str:
+    """`was killed by SIGSEGV`, or `ended with exit code 1`."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def last_line(stderr: bytes) -> str:
+    """`: <the last line that the child printed>`, or nothing."""
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    return f": {lines[-1].strip()}" if lines else ""
+
+
+class EngineProcess:
+    """`engine.py serve` and its frames. Raises ChildError when it crashes, hangs or answers with an error."""
+
+    def __init__(self, plan: Path, program: Path = PROGRAM, limit: float = RUN_SECONDS) -> None:
+        self.seconds = 0.0
+        self._limit = limit
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the child
+        self._child = subprocess.Popen(
+            command(program, "serve", {"plan": str(plan.resolve())}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        try:
+            self._exchange(b"")
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, feeds: Arrays) -> Arrays:
+        buffer = io.BytesIO()
+        np.savez(buffer, **{TENSOR + n: a for n, a in feeds.items()})  # type: ignore[arg-type]  # any array
+        answer = self._exchange(FRAME.pack(buffer.tell()) + buffer.getvalue())
+        self.seconds = float(answer.pop(SECONDS, np.float64(0)))
+        return {n.removeprefix(TENSOR): a for n, a in answer.items()}
+
+    def close(self) -> None:
+        self._child.kill()
+        self._child.communicate()
+        self._log.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_child") and self._child.poll() is None:
+            self.close()
+
+    def _exchange(self, message: bytes) -> Arrays:
+        """Send a message, read the answer. A timer kills a child that hangs, which ends the read."""
+        assert self._child.stdin is not None
+        late = threading.Event()
+        timer = threading.Timer(self._limit, self._give_up, [late])
+        timer.start()
+        try:
+            self._child.stdin.write(message)
+            self._child.stdin.flush()
+            (size,) = FRAME.unpack(self._read(FRAME.size))
+            body = self._read(size) if size <= MAX_REPLY else b""
+        except (OSError, EOFError) as error:
+            raise ChildError(self._ended(late.is_set())) from error
+        finally:
+            timer.cancel()
+        try:
+            with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+                answer: Arrays = {name: archive[name] for name in archive.files}
+        except (ValueError, OSError, BadZipFile) as error:
+            raise ChildError("the engine's process answered nonsense") from error
+        if ERROR in answer:
+            raise ChildError(str(answer[ERROR]))
+        return answer
+
+    def _give_up(self, late: threading.Event) -> None:
+        late.set()
+        self._child.kill()
+
+    def _read(self, size: int) -> bytes:
+        assert self._child.stdout is not None
+        data = self._child.stdout.read(size)
+        if len(data) < size:
+            raise EOFError("the pipe ended")
+        return data
+
+    def _ended(self, late: bool) -> str:
+        if late:
+            return f"the engine did not answer within {self._limit:g} s"
+        code = self._child.wait(timeout=10)
+        self._log.seek(0)
+        return f"the engine's process {ending(code)}{last_line(self._log.read()[-65536:])}"

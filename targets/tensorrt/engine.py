@@ -1,0 +1,239 @@
+"""The program that touches NVIDIA's libraries. It runs only as a child process (see child.py): without a
+driver they may crash, and what crashes or hangs here takes nothing else down.
+
+`tensorrt` and `tensorrt_rtx` share one Python API, so both are driven by the same code, given by `module`.
+Written against the API of TensorRT 10.8 to 11 and of cuda-bindings 12 and 13.
+
+    python -P engine.py probe                    what TensorRT and which GPU are here
+    python -P engine.py support '{...}'          which nodes the ONNX parser refuses
+    python -P engine.py build   '{...}'          ONNX -> serialized engine
+    python -P engine.py serve   '{...}'          load an engine, answer framed requests until the input ends
+
+The first three print one line of JSON. This file imports nothing of sprue.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+FRAME = struct.Struct("<Q")
+"""Before each message of `serve`: the number of bytes that follow."""
+ERROR = "error"
+"""The member of a `serve` answer that holds a message. Tensors are members named `TENSOR + name`."""
+SECONDS = "seconds"
+TENSOR = "="
+
+
+def probe(request: dict[str, Any]) -> dict[str, Any]:
+    """Asks the driver before TensorRT: without a driver TensorRT's own calls may crash."""
+    cuda = importlib.import_module("cuda.bindings.runtime")
+    if _checked(cuda, cuda.cudaGetDeviceCount()) == 0:
+        raise RuntimeError("the driver sees no GPU")
+    major = _checked(
+        cuda, cuda.cudaDeviceGetAttribute(cuda.cudaDeviceAttr.cudaDevAttrComputeCapabilityMajor, 0)
+    )
+    minor = _checked(
+        cuda, cuda.cudaDeviceGetAttribute(cuda.cudaDeviceAttr.cudaDevAttrComputeCapabilityMinor, 0)
+    )
+    driver = _checked(cuda, cuda.cudaDriverGetVersion())
+    name = _checked(cuda, cuda.cudaGetDeviceProperties(0)).name
+    trt = importlib.import_module("tensorrt")
+    if not trt.Builder(trt.Logger(trt.Logger.ERROR)):
+        raise RuntimeError("TensorRT made no builder")
+    return {
+        "tensorrt": trt.__version__,
+        "compute_capability": f"{major}.{minor}",
+        "driver": f"{driver // 1000}.{driver % 1000 // 10}",
+        "device": name.decode() if isinstance(name, bytes) else str(name),
+    }
+
+
+def support(request: dict[str, Any]) -> dict[str, Any]:
+    """Each node that the parser refuses; empty when it takes the model."""
+    trt = importlib.import_module(request["module"])
+    _, _, parser = _network(trt, trt.Logger.INTERNAL_ERROR)
+    taken = parser.supports_model_v2(Path(request["model"]).read_bytes())
+    return {"version": trt.__version__, "supported": bool(taken), "refused": _errors(parser)}
+
+
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Build from `model` into `out`, as `profile` (input -> [min, opt, max] shapes) and `flags` say."""
+    trt = importlib.import_module(request["module"])
+    builder, network, parser = _network(trt, trt.Logger.WARNING)
+    if not parser.parse(Path(request["model"]).read_bytes()):
+        return {"built": False, "refused": _errors(parser)}
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace_bytes"])
+    for flag, on in sorted(request["flags"].items()):
+        (config.set_flag if on else config.clear_flag)(getattr(trt.BuilderFlag, flag))
+    if request["profile"]:
+        profile = builder.create_optimization_profile()
+        for name, (least, usual, most) in sorted(request["profile"].items()):
+            profile.set_shape(name, tuple(least), tuple(usual), tuple(most))
+        if config.add_optimization_profile(profile) < 0:
+            raise RuntimeError("TensorRT refuses the optimization profile")
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        return {"built": False, "refused": []}
+    Path(request["out"]).write_bytes(plan)
+    return {"built": True, "refused": [], "version": trt.__version__}
+
+
+def serve(request: dict[str, Any], answers: BinaryIO) -> None:
+    """Load `plan`, then for each npz of inputs on standard input answer with one of outputs."""
+    import numpy as np
+
+    run = _Engine(request["plan"])
+    _send(answers, {})  # ready
+    while True:
+        head = sys.stdin.buffer.read(FRAME.size)
+        if len(head) < FRAME.size:
+            return
+        with np.load(io.BytesIO(sys.stdin.buffer.read(*FRAME.unpack(head))), allow_pickle=False) as asked:
+            feeds = {name.removeprefix(TENSOR): asked[name] for name in asked.files}
+        start = time.perf_counter()
+        outputs = run(feeds)
+        seconds = time.perf_counter() - start
+        _send(answers, {**{TENSOR + n: a for n, a in outputs.items()}, SECONDS: np.float64(seconds)})
+
+
+class _Engine:
+    """A deserialized engine with its stream and device buffers, which only grow."""
+
+    def __init__(self, plan: str) -> None:
+        self.cuda = importlib.import_module("cuda.bindings.runtime")
+        self.trt = importlib.import_module("tensorrt")
+        self.runtime = self.trt.Runtime(self.trt.Logger(self.trt.Logger.WARNING))
+        self.engine = self.runtime.deserialize_cuda_engine(Path(plan).read_bytes())
+        if self.engine is None:
+            raise RuntimeError("TensorRT cannot load the engine")
+        self.context = self.engine.create_execution_context()
+        if self.context is None:
+            raise RuntimeError("TensorRT cannot run the engine: out of GPU memory?")
+        names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
+        fed = self.trt.TensorIOMode.INPUT
+        self.inputs = [n for n in names if self.engine.get_tensor_mode(n) == fed]
+        self.outputs = [n for n in names if n not in self.inputs]
+        self.stream = _checked(self.cuda, self.cuda.cudaStreamCreate())
+        self.buffers: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, feeds: dict[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        kinds = self.cuda.cudaMemcpyKind
+        held = {name: np.ascontiguousarray(feeds[name]) for name in self.inputs}
+        for name, array in held.items():
+            wanted = np.dtype(self.trt.nptype(self.engine.get_tensor_dtype(name)))
+            if array.dtype != wanted:
+                raise RuntimeError(f"the engine takes '{name}' as {wanted}, not {array.dtype}")
+            if not self.context.set_input_shape(name, array.shape):
+                raise RuntimeError(f"the engine takes no '{name}' of shape {array.shape}")
+            self._copy(self._bind(name, array.nbytes), array.ctypes.data, array, kinds.cudaMemcpyHostToDevice)
+        made: dict[str, Any] = {}
+        for name in self.outputs:  # their shapes are known once every input's shape is set
+            shape = tuple(self.context.get_tensor_shape(name))
+            if any(d < 0 for d in shape):
+                raise RuntimeError(f"the shape of output '{name}' depends on the data")
+            made[name] = np.empty(shape, self.trt.nptype(self.engine.get_tensor_dtype(name)))
+            self._bind(name, made[name].nbytes)
+        if not self.context.execute_async_v3(stream_handle=int(self.stream)):
+            raise RuntimeError("TensorRT could not execute the engine")
+        for name, array in made.items():
+            self._copy(array.ctypes.data, self.buffers[name][0], array, kinds.cudaMemcpyDeviceToHost)
+        _checked(self.cuda, self.cuda.cudaStreamSynchronize(self.stream))
+        return made
+
+    def _bind(self, name: str, size: int) -> int:
+        pointer, room = self.buffers.get(name, (0, 0))
+        if room < size or pointer == 0:
+            if pointer:
+                _checked(self.cuda, self.cuda.cudaFree(pointer))
+            room = max(size, 1)
+            pointer = int(_checked(self.cuda, self.cuda.cudaMalloc(room)))
+            self.buffers[name] = (pointer, room)
+        if not self.context.set_tensor_address(name, pointer):
+            raise RuntimeError(f"TensorRT refuses the buffer of '{name}'")
+        return pointer
+
+    def _copy(self, to: int, source: int, array: Any, kind: Any) -> None:
+        _checked(self.cuda, self.cuda.cudaMemcpyAsync(to, source, array.nbytes, kind, self.stream))
+
+
+def _network(trt: Any, severity: Any) -> tuple[Any, Any, Any]:
+    builder = trt.Builder(trt.Logger(severity))
+    # TensorRT 11 has no other kind of network and ignores the flag; 10 needs it
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    return builder, network, trt.OnnxParser(network, builder.logger)
+
+
+def _errors(parser: Any) -> list[dict[str, Any]]:
+    """By node index, name, operator and reason; the first line of a reason names no address or driver."""
+    found = [parser.get_error(i) for i in range(parser.num_errors)]
+    return [
+        {
+            "index": e.node(),
+            "node": e.node_name(),
+            "op": e.node_operator(),
+            "code": str(e.code()).rpartition(".")[2],
+            "reason": next((line for line in e.desc().splitlines() if line), ""),
+        }
+        for e in found
+    ]
+
+
+def _checked(cuda: Any, result: tuple[Any, ...]) -> Any:
+    """cuda-bindings return (status, values...); this returns the value or raises with CUDA's own message."""
+    status, *values = result
+    if status != cuda.cudaError_t.cudaSuccess:
+        _, text = cuda.cudaGetErrorString(status)
+        raise RuntimeError(f"CUDA: {text.decode() if isinstance(text, bytes) else text}")
+    return values[0] if values else None
+
+
+def _send(stream: BinaryIO, members: dict[str, Any]) -> None:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **members)  # an empty archive says "ready"
+    stream.write(FRAME.pack(buffer.tell()))
+    stream.write(buffer.getvalue())
+    stream.flush()
+
+
+def main(arguments: list[str]) -> int:
+    verb, request = arguments[0], json.loads(arguments[1]) if len(arguments) > 1 else {}
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # TensorRT's loggers print to standard output, which belongs to the answers
+    try:
+        if verb == "serve":
+            serve(request, answers)
+        else:
+            verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+                "probe": probe,
+                "support": support,
+                "build": build,
+            }
+            answers.write(json.dumps(verbs[verb](request), sort_keys=True).encode() + b"\n")
+            answers.flush()
+    except Exception as error:  # the parent turns this into its own error, with the text that we know
+        text = f"{type(error).__name__}: {error}"
+        if verb == "serve":
+            _send(answers, {ERROR: text})
+        else:
+            answers.write(json.dumps({ERROR: text}).encode() + b"\n")
+            answers.flush()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
