@@ -64,6 +64,10 @@ class Finding:
     reason: str
     remedy: str
 
+    def __str__(self) -> str:
+        place = f"node '{self.node}' ({self.op}): " if self.node else ""
+        return f"{place}{self.reason}"
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -125,6 +129,9 @@ class Backend(Protocol):
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         """The ONNX -> ONNX passes, in order, whose result `compile` wants for this variant."""
+
+    def needs_calibration(self, variant: Variant) -> bool:
+        """Whether `compile` itself reads the calibration samples. If not, they do not enter its action key."""
 
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         """What cannot work, for the source model before any pass. Static, well under a second."""

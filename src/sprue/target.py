@@ -99,7 +99,7 @@ class Target:
 
 
 def target_files(project: Path | None = None) -> dict[str, Path]:
-    """Target id -> its file. A project's own `targets/` adds to the shipped ones and may not redefine them."""
+    """Target id -> its file. A project's own `targets/` adds to the shipped ones, never redefines them."""
     found = {p.stem: p for p in sorted(sprue.targets.FOLDER.glob("*.toml"))}
     if project is not None and (project / "targets").is_dir():
         for path in sorted((project / "targets").glob("*.toml")):

@@ -1,0 +1,118 @@
+"""Calibration and evaluation data: .npz files, checked against the model before anything is built."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprue.errors import SprueError, did_you_mean
+from sprue.graph import TensorSpec
+from sprue.metric import Metric
+
+MAX_BYTES = 4 * 2**30
+"""Of all arrays of a file together, uncompressed."""
+
+Array = NDArray[np.generic]
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an .npz file. Raises SprueError when it is missing, too large, or not plain .npz."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(info.file_size for info in archive.infolist())
+        if total > MAX_BYTES:
+            raise SprueError(f"{total} bytes uncompressed is more than {MAX_BYTES}", where=str(path))
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise SprueError("there is no such file", where=str(path)) from error
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+    ) as error:
+        raise SprueError(
+            f"not a readable .npz file ({error})",
+            where=str(path),
+            remedy="write it with numpy.savez_compressed, arrays of plain numbers only",
+        ) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write an .npz file whose bytes depend on `arrays` alone."""
+    np.savez(path, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+
+
+def check_inputs(
+    arrays: Mapping[str, Array], specs: Sequence[TensorSpec], where: str, ignore: Sequence[str] = ()
+) -> dict[str, Array]:
+    """The model's inputs among `arrays`, in the model's order.
+
+    Raises SprueError for a missing or unknown name, a wrong dtype or shape, no samples, NaN or infinity.
+    """
+    names = [s.name for s in specs]
+    for name in arrays:
+        if name not in names and name not in ignore:
+            raise SprueError(
+                f"the model has no input '{name}'", where=where, remedy=did_you_mean(name, names)
+            )
+    checked: dict[str, Array] = {}
+    for spec in specs:
+        if spec.name not in arrays:
+            raise SprueError(f"there is no array for the model's input {spec}", where=where)
+        checked[spec.name] = _fitting(arrays[spec.name], spec, where)
+    counts = {name: len(array) for name, array in checked.items()}
+    if len(set(counts.values())) > 1:
+        raise SprueError(f"the arrays have different numbers of samples: {counts}", where=where)
+    return checked
+
+
+def check_labels(arrays: Mapping[str, Array], label: str, samples: int, metric: Metric, where: str) -> Array:
+    """The labels, one per sample. Raises SprueError when they are missing or do not fit the metric."""
+    if label not in arrays:
+        raise SprueError(
+            f"there is no array '{label}' with the labels",
+            where=where,
+            remedy=f"{did_you_mean(label, arrays)}; `data.label` in model.toml names it",
+        )
+    labels = arrays[label]
+    if labels.ndim == 0 or len(labels) != samples:
+        raise SprueError(
+            f"'{label}' has shape {list(labels.shape)}, but there are {samples} samples", where=where
+        )
+    if metric.integer_labels and labels.dtype.kind not in "iu":
+        raise SprueError(f"'{label}' is {labels.dtype}; {metric.name} needs integer classes", where=where)
+    return labels
+
+
+def _fitting(array: Array, spec: TensorSpec, where: str) -> Array:
+    if array.dtype != spec.dtype:
+        raise SprueError(
+            f"'{spec.name}' is {array.dtype}, the model takes {spec.dtype}",
+            where=where,
+            remedy=f"save it with .astype(numpy.{spec.dtype})",
+        )
+    wanted = spec.shape[1:]
+    fits = array.ndim == len(spec.shape) and all(
+        w in (None, have) for w, have in zip(wanted, array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise SprueError(
+            f"'{spec.name}' has shape {list(array.shape)}, the model takes {spec}; axis 0 counts the samples",
+            where=where,
+        )
+    if len(array) == 0:
+        raise SprueError(f"'{spec.name}' holds no samples", where=where, remedy="put at least one sample in")
+    if array.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1).astype(np.float64)).all(axis=1))
+        if len(bad):
+            raise SprueError(f"'{spec.name}' holds NaN or infinity in sample {bad[0]}", where=where)
+    return array

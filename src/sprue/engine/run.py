@@ -1,0 +1,242 @@
+"""Run a graph of actions: look each up by its key, do what is not there, and never stop at the first failure.
+
+The main thread decides and talks to the cache; one thread per worker process waits for its answer. Actions
+that measure time run alone. A failure is never cached, and fails only what needs it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sprue.engine.action import Action, Output, graph
+from sprue.engine.cache import Cache, Corrupt, Entry
+from sprue.engine.key import Parts, key, parts, path_digest, source_files
+from sprue.engine.pool import ActionFailed, Pool, Request
+from sprue.errors import SprueError
+
+State = Literal["cached", "done", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an action failed. `log` is the file that holds what it printed; `crash`: no answer, or a bug."""
+
+    action: str
+    what: str
+    where: str = ""
+    remedy: str = ""
+    bug: str = ""
+    log: Path | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f"\n  {self.remedy}" if self.remedy else ""
+        log = f"\n  log: {self.log}" if self.log else ""
+        return f"{place}{self.what}{advice}{log}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an action ended: with an `entry`, or with the `failure` of itself or of one that it needs."""
+
+    action: Action
+    state: State
+    entry: Entry | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """For progress: `state` is "started", a warning in `text` ("note"), or how the action ended."""
+
+    action: str
+    state: Literal["started", "note", "cached", "done", "failed", "skipped"]
+    text: str = ""
+    seconds: float = 0.0
+
+
+Listener = Callable[[Event], None]
+
+
+def run(
+    actions: Iterable[Action],
+    cache: Cache,
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+    listen: Listener = lambda _: None,
+) -> dict[str, Outcome]:
+    """Run all actions; the outcome of each by name. An interrupt kills the workers and is raised again."""
+    build = _Build(graph(actions), cache, listen)
+    pool = Pool(jobs, threads)
+    executor = ThreadPoolExecutor(max_workers=jobs)
+    running: dict[Future[Entry], Action] = {}
+
+    def start(action: Action, named: Parts) -> None:
+        listen(Event(action.name, "started"))
+        paths = build.input_paths(action)
+        running[executor.submit(_execute, action, named, paths, cache, pool)] = action
+
+    cache.sweep()
+    try:
+        while len(build.outcomes) < len(build.todo):
+            while build.ready:
+                action = build.ready.popleft()
+                if (named := build.missing(action)) is None:
+                    continue
+                if action.alone:
+                    build.alone.append((action, named))
+                else:
+                    start(action, named)
+            if not running and build.alone:
+                start(*build.alone.popleft())
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                build.finish(_settle(running.pop(future), future, cache))
+    finally:
+        pool.close()
+        executor.shutdown(wait=True, cancel_futures=True)
+    return build.outcomes
+
+
+class _Build:
+    """What is left to do, and what came of the rest. Touched by the main thread only."""
+
+    def __init__(self, todo: dict[str, Action], cache: Cache, listen: Listener) -> None:
+        self.todo = todo
+        self.outcomes: dict[str, Outcome] = {}
+        self.ready = deque(a for a in todo.values() if not a.needs())
+        self.alone: deque[tuple[Action, Parts]] = deque()
+        self._cache = cache
+        self._listen = listen
+        self._blocked = {name: len(action.needs()) for name, action in todo.items()}
+        self._dependents: dict[str, list[Action]] = {name: [] for name in todo}
+        for action in todo.values():
+            for name in action.needs():
+                self._dependents[name].append(action)
+        self._digests: dict[Path, str] = {}
+
+    def finish(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.action.name] = outcome
+        text = outcome.failure.what if outcome.failure else ""
+        self._listen(
+            Event(outcome.action.name, outcome.state, text, outcome.entry.seconds if outcome.entry else 0.0)
+        )
+        for dependent in self._dependents[outcome.action.name]:
+            self._blocked[dependent.name] -= 1
+            if self._blocked[dependent.name] == 0:
+                self.ready.append(dependent)
+
+    def missing(self, action: Action) -> Parts | None:
+        """The parts of the key of an action that must run; None if it is settled without running."""
+        broken = next((f for n in sorted(action.needs()) if (f := self.outcomes[n].failure)), None)
+        if broken is not None:
+            self.finish(Outcome(action, "skipped", failure=broken))
+            return None
+        try:
+            named = parts(action, {name: self._digest(i) for name, i in action.inputs.items()})
+        except SprueError as error:
+            failure = Failure(action.name, error.what, error.where, error.remedy)
+            self.finish(Outcome(action, "failed", failure=failure))
+            return None
+        try:
+            entry = self._cache.find(key(named))
+        except Corrupt as error:
+            self._listen(Event(action.name, "note", f"{error}: made again"))
+            self._cache.discard(key(named))
+            entry = None
+        if entry is not None:
+            self.finish(Outcome(action, "cached", entry))
+            return None
+        return named
+
+    def input_paths(self, action: Action) -> dict[str, Path | tuple[Entry, str]]:
+        """For each input the source path, or the entry and the path in it that hold it."""
+        return {
+            name: i if isinstance(i, Path) else (self._entry(i), i.path) for name, i in action.inputs.items()
+        }
+
+    def _digest(self, source: Path | Output) -> str:
+        if isinstance(source, Output):
+            return self._entry(source).digest_of(source.path)
+        if source not in self._digests:
+            self._digests[source] = path_digest(source)
+        return self._digests[source]
+
+    def _entry(self, output: Output) -> Entry:
+        entry = self.outcomes[output.action].entry
+        assert entry is not None, f"{output.action} failed"
+        return entry
+
+
+def _execute(
+    action: Action, named: Parts, inputs: Mapping[str, Path | tuple[Entry, str]], cache: Cache, pool: Pool
+) -> Entry:
+    """Copy the inputs into a work folder, run the action there, take in what it made. In a pool's thread."""
+    work = cache.work_folder()
+    log = cache.log_path(action.name)
+    try:
+        paths = {
+            name: str(_lay_out(source, work / "inputs" / name, cache)) for name, source in inputs.items()
+        }
+        _refuse_changed_sources(action, named, paths)
+        (work / "out").mkdir()
+        request = Request(action.function, paths, action.params, str(work / "out"), str(log))
+        seconds = pool.run(request, action.timeout)
+        entry = cache.add(key(named), action.name, named, work / "out", seconds)
+        log.unlink(missing_ok=True)
+        return entry
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _lay_out(source: Path | tuple[Entry, str], path: Path, cache: Cache) -> Path:
+    """A copy of an input below `path`, under its own file name, so that an action can spoil nothing."""
+    if isinstance(source, Path):
+        target = path / source.name
+        target.parent.mkdir(parents=True)
+        if not source.is_dir():
+            shutil.copyfile(source, target)
+            return target
+        for name in source_files(source):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target / name)
+        return target
+    entry, inner = source
+    if inner in entry.files:
+        cache.take_file(entry.files[inner], path / Path(inner).name)
+        return path / Path(inner).name
+    path.mkdir(parents=True)
+    cache.take(entry.below(inner), path)
+    return path
+
+
+def _refuse_changed_sources(action: Action, named: Parts, paths: Mapping[str, str]) -> None:
+    """A source edited between hashing and copying would be cached under the wrong key."""
+    for name, source in action.inputs.items():
+        if isinstance(source, Path) and path_digest(Path(paths[name])) != named[f"input:{name}"]:
+            raise ActionFailed(
+                "it changed while the build ran", where=str(source), remedy="run the build again"
+            )
+
+
+def _settle(action: Action, future: Future[Entry], cache: Cache) -> Outcome:
+    """Turn what a pool's thread returned or raised into an outcome. Errors of ours are raised on."""
+    try:
+        return Outcome(action, "done", future.result())
+    except ActionFailed as error:
+        log = cache.log_path(action.name)
+        kept = log if log.is_file() and log.stat().st_size else None
+        failure = Failure(action.name, error.what, error.where, error.remedy, error.bug, kept)
+    except Corrupt as error:
+        failure = Failure(action.name, str(error), remedy="run the build again: it will be made anew")
+    except OSError as error:
+        failure = Failure(
+            action.name, f"{error.strerror or error}", where=str(error.filename or cache.folder)
+        )
+    return Outcome(action, "failed", failure=failure)

@@ -1,0 +1,115 @@
+"""A model: a source, its calibration and evaluation data, and its metric. `models/<name>/model.toml`.
+
+Loading a model here reads only the TOML; the network and the data are read by the steps that need them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from sprue.errors import SprueError, did_you_mean
+from sprue.metric import METRICS
+from sprue.target import Strict
+from sprue.toml import Document, read_toml, validate
+
+
+def _inside(text: str) -> str:
+    path = Path(text.split(":", 1)[0])
+    if not text or path.is_absolute() or ".." in path.parts:
+        raise ValueError('a path inside the model\'s own folder, such as "digits.onnx"')
+    return text
+
+
+InnerPath = Annotated[str, AfterValidator(_inside)]
+
+
+class DataFile(Strict):
+    """`[data]`: .npz files whose arrays are named as the model's inputs, axis 0 counting the samples."""
+
+    evaluation: InnerPath = Field(description="samples and labels that every artifact is judged on")
+    calibration: InnerPath | None = Field(None, description="samples that quantization ranges are taken from")
+    label: str = Field("label", description="the array of the evaluation file that holds the right answers")
+
+
+class ModelFile(Strict):
+    """`models/<name>/model.toml`."""
+
+    source: InnerPath = Field(
+        description='an ONNX file, or "train.py:export", a callable that returns an onnx.ModelProto'
+    )
+    metric: str = Field("accuracy", json_schema_extra={"enum": sorted(METRICS)})
+    data: DataFile
+    licenses: list[str] = Field(default_factory=list, description="SPDX identifiers")
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """`function` is "" for an ONNX file, else the callable's name in the Python file `source`."""
+
+    name: str
+    folder: Path
+    source: Path
+    function: str
+    metric: str
+    label: str
+    evaluation: Path
+    calibration: Path | None
+    licenses: tuple[str, ...]
+    document: Document
+
+    def place(self, *key: str) -> str:
+        return self.document.place(key)
+
+
+def load_model(folder: Path) -> Model:
+    """Read `folder/model.toml`. Raises SprueError naming file, line and key, also for missing files."""
+    document = read_toml(folder / "model.toml")
+    data = validate(ModelFile, document)
+    if data.metric not in METRICS:
+        raise SprueError(
+            f"there is no metric '{data.metric}'",
+            where=document.place(["metric"]),
+            remedy=did_you_mean(data.metric, METRICS),
+        )
+    file, _, function = data.source.partition(":")
+    if not function and not file.endswith(".onnx"):
+        raise SprueError(
+            f"source '{data.source}' is neither an ONNX file nor file.py:callable",
+            where=document.place(["source"]),
+            remedy='write "model.onnx" or "train.py:export"',
+        )
+    named = {("source",): file, ("data", "evaluation"): data.data.evaluation}
+    if data.data.calibration is not None:
+        named["data", "calibration"] = data.data.calibration
+    for key, name in named.items():
+        _refuse_missing(folder, name, key, document)
+    calibration = data.data.calibration
+    return Model(
+        name=folder.name,
+        folder=folder,
+        source=folder / file,
+        function=function,
+        metric=data.metric,
+        label=data.data.label,
+        evaluation=folder / data.data.evaluation,
+        calibration=None if calibration is None else folder / calibration,
+        licenses=tuple(data.licenses),
+        document=document,
+    )
+
+
+def _refuse_missing(folder: Path, name: str, key: tuple[str, ...], document: Document) -> None:
+    path = folder / name
+    if path.is_file():
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise SprueError(f"'{name}' is a link that leaves the model's folder", where=document.place(key))
+        return
+    there = [p.name for p in sorted(folder.iterdir()) if p.suffix == path.suffix]
+    raise SprueError(
+        f"'{name}' does not exist in {folder}", where=document.place(key), remedy=did_you_mean(name, there)
+    )

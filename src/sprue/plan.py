@@ -1,0 +1,252 @@
+"""From a recipe to a graph of actions.
+
+    source --+-- reference -----------------------------------+-- verify -- (select, freeze)
+             +-- calibration --+-- pass -- pass --+           |
+             +-- check --------+------------------+- compile -+-- measure
+
+Steps that do not depend on the variant are shared between all variants that need them. Planning reads TOML
+files and package metadata only: no model is loaded, no runtime imported.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+import sprue.passes
+import sprue.targets
+from sprue.backend import Backend, Pass, Variant, find
+from sprue.canonical import canonical, digest, file_digest
+from sprue.engine.action import Action, Output
+from sprue.errors import SprueError
+from sprue.machine import fingerprint, processor
+from sprue.model import Model
+from sprue.recipe import Choice, Recipe
+from sprue.tolerance import TOLERANCES
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One variant and the names of its actions. `missing`: why it cannot be built here, and the remedy."""
+
+    choice: Choice
+    variant: Variant
+    check: str = ""
+    compile: str = ""
+    verify: str = ""
+    measure: str = ""
+    missing: SprueError | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`source`, `reference` and `calibration` name the shared actions; "" if there is none."""
+
+    recipe: Recipe
+    actions: tuple[Action, ...]
+    variants: tuple[Planned, ...]
+    source: str
+    reference: str
+    calibration: str
+
+
+def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
+    """The actions for every variant. `timeout` in seconds for each action.
+
+    Raises SprueError when a variant needs calibration data and the model has none.
+    """
+    model = recipe.model
+    source = _source(model, timeout)
+    reference = _reference(model, source.name)
+    shared = [source, reference]
+    calibration = ""
+    if model.calibration is not None:
+        shared.append(_calibration(model, source.name))
+        calibration = shared[-1].name
+    actions = {a.name: a for a in shared}
+    planned = []
+    for choice in recipe.choices:
+        for variant in choice.variants:
+            backend = find(variant.backend)
+            available = backend.available()
+            if not available.compiles:
+                planned.append(
+                    Planned(choice, variant, missing=SprueError(available.missing, remedy=available.install))
+                )
+                continue
+            made = _Steps(recipe, choice, variant, backend, source.name, reference.name, calibration)
+            actions |= {a.name: a for a in made.actions()}
+            planned.append(made.planned())
+    ordered = tuple(replace(a, timeout=timeout) for a in actions.values())
+    return Plan(recipe, ordered, tuple(planned), source.name, reference.name, calibration)
+
+
+def _source(model: Model, timeout: float) -> Action:
+    params = {
+        "function": model.function,
+        "file": model.source.name,
+        "place": model.source.name,
+        "timeout": timeout,
+    }
+    if model.function:
+        relative = model.source.relative_to(model.folder).as_posix()
+        return _action(
+            f"{model.name}/source", "read_source", {"source": model.folder}, params | {"file": relative}
+        )
+    del params["timeout"]
+    return _action(f"{model.name}/source", "read_source", {"source": model.source}, params)
+
+
+def _reference(model: Model, source: str) -> Action:
+    inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
+    params = {"metric": model.metric, "label": model.label, "place": model.evaluation.name}
+    tools = _packages("onnxruntime") | {"processor": processor()}
+    return _action(f"{model.name}/reference", "reference", inputs, params, tools)
+
+
+def _calibration(model: Model, source: str) -> Action:
+    assert model.calibration is not None
+    inputs = {"model": Output(source, "model.onnx"), "calibration": model.calibration}
+    params = {"label": model.label, "place": model.calibration.name}
+    return _action(f"{model.name}/calibration", "calibration", inputs, params)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The actions of one variant, in order."""
+
+    recipe: Recipe
+    choice: Choice
+    variant: Variant
+    backend: Backend
+    source: str
+    reference: str
+    calibration: str
+
+    def actions(self) -> list[Action]:
+        passes = self._passes()
+        model = Output(passes[-1].name if passes else self.source, "model.onnx")
+        check = self._check()
+        compiled = self._compile(model, check.name)
+        return [check, *passes, compiled, self._verify(compiled.name), self._measure(compiled.name)]
+
+    def planned(self) -> Planned:
+        return Planned(
+            self.choice, self.variant, *(self._name(s) for s in ("check", "compile", "verify", "measure"))
+        )
+
+    def _name(self, step: str) -> str:
+        return f"{self.recipe.name}/{self.variant.target.id}/{self.variant.id}/{step}"
+
+    def _check(self) -> Action:
+        inputs = {"model": Output(self.source, "model.onnx")}
+        params = {"variant": asdict(self.variant)}
+        return _action(self._name("check"), "check_variant", inputs, params, self._tools())
+
+    def _passes(self) -> list[Action]:
+        """A chain: each named by all that went before, so that variants share the beginnings of their chains."""
+        made: list[Action] = []
+        chain: list[Any] = []
+        for step in self.backend.passes(self.variant):
+            model = Output(made[-1].name if made else self.source, "model.onnx")
+            inputs = {"model": model, **self._calibration(step.needs_calibration, type(step).__name__)}
+            kind = type(step)
+            params = {"pass": f"{kind.__module__}:{kind.__qualname__}", "fields": _fields(step)}
+            chain.append(params)
+            name = f"{self.recipe.model.name}/pass/{kind.__name__}-{digest(canonical(chain))[:12]}"
+            tools = step.tools() | {"pass": str(kind.version), "code": _code(Path(sprue.passes.__path__[0]))}
+            made.append(_action(name, "apply_pass", inputs, params, tools))
+        return made
+
+    def _compile(self, model: Output, check: str) -> Action:
+        inputs = {
+            "model": model,
+            "check": Output(check),
+            **self._calibration(self.backend.needs_calibration(self.variant), self.variant.id),
+        }
+        return _action(self._name("compile"), "compile_variant", inputs, self._variant(), self._tools())
+
+    def _verify(self, compiled: str) -> Action:
+        inputs = {
+            "artifact": Output(compiled),
+            "samples": Output(self.reference, "samples.npz"),
+            "reference": Output(self.reference, "outputs.npz"),
+            "labels": Output(self.reference, "labels.npz"),
+        }
+        accept = self.choice.accept
+        overrides = {"atol": accept.atol, "rtol": accept.rtol, "steps": accept.steps}
+        tolerance = TOLERANCES[self.variant.precision].replaced(overrides)
+        params = self._variant() | {"tolerance": asdict(tolerance), "metric": self.recipe.model.metric}
+        tools = self._tools() | {"processor": processor()}
+        return _action(self._name("verify"), "verify_variant", inputs, params, tools)
+
+    def _measure(self, compiled: str) -> Action:
+        inputs = {"artifact": Output(compiled), "samples": Output(self.reference, "samples.npz")}
+        tools = self._tools() | {"machine": fingerprint()}
+        made = _action(self._name("measure"), "measure_variant", inputs, self._variant(), tools)
+        return replace(made, alone=True)
+
+    def _variant(self) -> dict[str, Any]:
+        """The variant without what changes nothing in the artifact: limits, words and runner labels."""
+        target = replace(self.variant.target, description="", limit_ram=None, limit_flash=None, runner=())
+        return {"variant": asdict(replace(self.variant, target=target))}
+
+    def _tools(self) -> dict[str, str]:
+        code = _backend_code(self.variant.backend)
+        return self.backend.tools() | {"backend": str(self.backend.version), "code": code}
+
+    def _calibration(self, needed: bool, by: str) -> dict[str, Output]:
+        if not needed:
+            return {}
+        if not self.calibration:
+            raise SprueError(
+                f"{self.variant.id} for target '{self.variant.target.id}' needs calibration data ({by})",
+                where=str(self.recipe.model.folder / "model.toml"),
+                remedy='add calibration = "calibration.npz" to [data]',
+            )
+        return {"calibration": Output(self.calibration, "samples.npz")}
+
+
+def _action(
+    name: str,
+    step: str,
+    inputs: Mapping[str, Path | Output],
+    params: Mapping[str, Any],
+    tools: Mapping[str, str] | None = None,
+) -> Action:
+    always = _packages("onnx", "numpy") | {"python": platform.python_version(), "sprue": _steps_code()}
+    return Action(name, f"sprue.steps:{step}", 1, params, inputs, {**always, **(tools or {})})
+
+
+def _packages(*names: str) -> dict[str, str]:
+    return {name: package_version(name) for name in names}
+
+
+def _fields(step: Pass) -> dict[str, Any]:
+    """A pass's parameters as JSON has them."""
+    values = {f.name: getattr(step, f.name) for f in fields(step)}  # type: ignore[arg-type]  # a frozen dataclass
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+@cache
+def _code(*paths: Path) -> str:
+    """The digest of Python sources: part of the key, so that code edited in a checkout is never stale."""
+    files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
+    return digest(canonical([[f.name, file_digest(f)] for f in files if f.suffix != ".pyc"]))
+
+
+@cache
+def _backend_code(name: str) -> str:
+    folder = sprue.targets.FOLDER
+    own = folder / name if (folder / name).is_dir() else folder / f"{name}.py"
+    return _code(own, *sorted(folder.glob("_*.py")))
+
+
+@cache
+def _steps_code() -> str:
+    return _code(*sorted(Path(__file__).parent.glob("*.py")))

@@ -1,0 +1,286 @@
+"""A recipe: one model, the targets to build it for, and what is acceptable. `recipes/<name>.toml`.
+
+`RecipeFile` is what a person writes; lists mean alternatives. `Recipe` is the effective recipe: `extends` and
+the targets' own values merged in, every default filled in, and for each value the place that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from sprue.backend import Variant, find
+from sprue.errors import SprueError, did_you_mean
+from sprue.model import Model, load_model
+from sprue.target import PRECISIONS, LimitFile, Precision, Strict, Target, load_target
+from sprue.toml import Document, Key, read_toml, validate
+
+Preference = Literal["latency", "size", "metric"]
+
+SYNONYMS = {"int8": "int8-static"}
+DEFAULT_MAX_DROP = 0.01
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _as_precisions(value: object) -> object:
+    return [
+        SYNONYMS.get(v, v) if isinstance(v, str) else v
+        for v in (value if isinstance(value, list) else [value])
+    ]
+
+
+def _one_or_more(item: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}]}
+    )
+
+
+Backends = Annotated[
+    list[str], Field(min_length=1), BeforeValidator(_as_list), _one_or_more({"type": "string"})
+]
+Precisions = Annotated[
+    list[Precision],
+    Field(min_length=1),
+    BeforeValidator(_as_precisions),
+    _one_or_more({"enum": [*PRECISIONS, *SYNONYMS]}),
+]
+
+
+class AcceptFile(Strict):
+    """`[accept]`, measured on the saved artifact. The tolerances override what the precision implies."""
+
+    max_drop: float | None = Field(
+        None, ge=0, description="of the model's metric, against the float reference"
+    )
+    atol: float | None = Field(None, ge=0, description="output tolerance: absolute")
+    rtol: float | None = Field(None, ge=0, description="output tolerance: relative to the reference's output")
+    steps: float | None = Field(
+        None, ge=0, description="output tolerance: in int8 steps of the output's range"
+    )
+
+
+class ChoiceFile(Strict):
+    """`[target.<id>]`."""
+
+    backend: Backends | None = Field(None, description="candidates; default: the target's first backend")
+    precision: Precisions | None = Field(None, description='candidates; default: "float32"')
+    prefer: Preference | None = Field(None, description='of those that pass; default: "latency"')
+    threads: int | None = Field(None, ge=1, le=1024, description="of the runtime; default: 1")
+    accept: AcceptFile | None = None
+    limit: LimitFile | None = None
+
+
+class RecipeFile(Strict):
+    """`recipes/<name>.toml`."""
+
+    extends: str | None = Field(None, description="a recipe to take values from; it may not extend another")
+    model: str | None = Field(None, description="the name of a folder in models/")
+    version: str | None = Field(
+        None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", description="of the bundle"
+    )
+    accept: AcceptFile | None = None
+    target: dict[str, ChoiceFile] = Field(default_factory=dict, description="targets to build for, by id")
+
+
+@dataclass(frozen=True)
+class Accept:
+    """What a variant must keep. `None` in a tolerance: as the precision implies, see verify.py."""
+
+    max_drop: float
+    atol: float | None = None
+    rtol: float | None = None
+    steps: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a recipe wants for one target: candidates, and how to choose among those that pass."""
+
+    target: Target
+    variants: tuple[Variant, ...]
+    accept: Accept
+    prefer: Preference
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The effective recipe. `origins`: dotted key -> (value, place it came from), for `show --resolved`."""
+
+    name: str
+    version: str
+    path: Path
+    project: Path
+    model: Model
+    choices: tuple[Choice, ...]
+    origins: Mapping[str, tuple[Any, str]]
+
+    def only(self, targets: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> Recipe:
+        """The recipe with only the named targets and variants. Raises SprueError for an unknown name."""
+        ids = [c.target.id for c in self.choices]
+        for name in targets:
+            if name not in ids:
+                raise SprueError(
+                    f"the recipe has no target '{name}'", where=str(self.path), remedy=did_you_mean(name, ids)
+                )
+        chosen = [c for c in self.choices if not targets or c.target.id in targets]
+        known = {v.id for c in chosen for v in c.variants}
+        for name in variants:
+            if name not in known:
+                raise SprueError(
+                    f"the recipe has no variant '{name}'",
+                    where=str(self.path),
+                    remedy=did_you_mean(name, known),
+                )
+        if variants:
+            kept = [replace(c, variants=tuple(v for v in c.variants if v.id in variants)) for c in chosen]
+            chosen = [c for c in kept if c.variants]
+        return replace(self, choices=tuple(chosen))
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe, what it extends, its model and targets. Raises SprueError naming file, line, key."""
+    values = _layers(path)
+    project, model = _find_model(path, values)
+    targets = sorted({key[1] for key in values if key[0] == "target"}, key=lambda t: _order(values, t))
+    if not targets:
+        raise SprueError(
+            "the recipe names no target", where=str(path), remedy="add a table such as [target.server-cpu]"
+        )
+    origins: dict[str, tuple[Any, str]] = {"model": values[("model",)]}
+    version, _ = origins["version"] = values.get(("version",), ("0.1.0", "default"))
+    choices = tuple(_choice(target, values, origins, project) for target in targets)
+    return Recipe(path.stem, version, path, project, model, choices, origins)
+
+
+Values = dict[Key, tuple[Any, str]]
+
+
+def _layers(path: Path) -> Values:
+    """Key path -> (value, place), the extended recipe's values first, overridden key by key."""
+    document = read_toml(path)
+    file = validate(RecipeFile, document)
+    values: Values = {}
+    if file.extends is not None:
+        base_path = path.parent / file.extends
+        base_document = read_toml(base_path)
+        base = validate(RecipeFile, base_document)
+        if base.extends is not None:
+            raise SprueError(
+                f"'{file.extends}' extends '{base.extends}' itself; only one level is allowed",
+                where=base_document.place(["extends"]),
+                remedy=f"let {path.name} extend {base.extends}, or put the values into one file",
+            )
+        values |= _flatten(base, base_document)
+    return values | _flatten(file, document)
+
+
+def _flatten(file: RecipeFile, document: Document) -> Values:
+    data = file.model_dump(exclude={"extends"}, exclude_none=True)
+    found: Values = {}
+
+    def walk(value: Any, key: Key) -> None:
+        if isinstance(value, dict) and (value or len(key) == 2):
+            found.update({key: (None, document.place(key))} if len(key) == 2 and key[0] == "target" else {})
+            for name, inner in value.items():
+                walk(inner, (*key, name))
+        elif not isinstance(value, dict):
+            found[key] = value, document.place(key)
+
+    walk(data, ())
+    return found
+
+
+def _order(values: Values, target: str) -> int:
+    return list(values).index(("target", target))
+
+
+def _find_model(path: Path, values: Values) -> tuple[Path, Model]:
+    if ("model",) not in values:
+        raise SprueError(
+            "the key 'model' is missing", where=str(path), remedy='add a line such as model = "digits"'
+        )
+    name, place = values[("model",)]
+    seen: list[str] = []
+    for project in path.resolve().parents:
+        folder = project / "models"
+        if (folder / name / "model.toml").is_file() and Path(name).name == name:
+            return project, load_model(folder / name)
+        if folder.is_dir():
+            seen += [p.parent.name for p in folder.glob("*/model.toml")]
+    raise SprueError(f"there is no model '{name}'", where=place, remedy=did_you_mean(name, seen))
+
+
+def _choice(name: str, values: Values, origins: dict[str, tuple[Any, str]], project: Path) -> Choice:
+    place = values[("target", name)][1]
+    target = load_target(name, project, where=place)
+
+    def pick(key: str, default: Any, default_place: str = "default") -> Any:
+        shared = values.get(tuple(key.split("."))) if key.startswith("accept.") else None
+        found = values.get(("target", name, *key.split("."))) or shared or (default, default_place)
+        if found[0] is not None:
+            origins[f"target.{name}.{key}"] = found
+        return found[0]
+
+    def origin(key: str) -> str:
+        return origins[f"target.{name}.{key}"][1]
+
+    backends = pick("backend", [target.backends[0]], f"targets/{name}.toml")
+    precisions = pick("precision", ["float32"])
+    offered = _candidates(target, backends, precisions, {k: origin(k) for k in ("backend", "precision")})
+    limits = {}
+    for key, limit in (("ram", target.limit_ram), ("flash", target.limit_flash)):
+        limits[key] = pick(f"limit.{key}", limit, f"targets/{name}.toml")
+        if limit is not None and limits[key] > limit:
+            raise SprueError(
+                f"limit.{key} is {limits[key]} bytes, but target '{name}' has only {limit}",
+                where=origin(f"limit.{key}"),
+                remedy="a recipe may lower a target's limit, not raise it",
+            )
+    target = replace(target, limit_ram=limits["ram"], limit_flash=limits["flash"])
+    threads = pick("threads", 1)
+    prefer = pick("prefer", get_args(Preference)[0])
+    accept = Accept(
+        pick("accept.max_drop", DEFAULT_MAX_DROP),
+        *(pick(f"accept.{k}", None) for k in ("atol", "rtol", "steps")),
+    )
+    variants = tuple(Variant(target, b, p, threads) for b, p in offered)
+    return Choice(target, variants, accept, prefer)
+
+
+def _candidates(
+    target: Target, backends: list[str], precisions: list[Precision], places: Mapping[str, str]
+) -> list[tuple[str, Precision]]:
+    """The pairs of backend and precision that exist. Each name must be in at least one of them."""
+    for backend in backends:
+        if backend not in target.backends:
+            raise SprueError(
+                f"target '{target.id}' is not served by a backend '{backend}'",
+                where=places["backend"],
+                remedy=did_you_mean(backend, target.backends),
+            )
+    for key, given in (("backend", backends), ("precision", precisions)):
+        if len(set(given)) != len(given):
+            raise SprueError(f"'target.{target.id}.{key}' names an alternative twice", where=places[key])
+    offers = {b: find(b).precisions for b in backends}
+    for precision in precisions:
+        if not any(precision in offer for offer in offers.values()):
+            raise SprueError(
+                f"{' and '.join(backends)} do not offer precision '{precision}'",
+                where=places["precision"],
+                remedy=did_you_mean(precision, {p for offer in offers.values() for p in offer}),
+            )
+    for backend, offer in offers.items():
+        if not set(offer) & set(precisions):
+            raise SprueError(
+                f"backend '{backend}' offers none of the precisions {', '.join(precisions)}",
+                where=places["backend"],
+                remedy=f"it offers {', '.join(offer)}",
+            )
+    return [(b, p) for b in backends for p in precisions if p in offers[b]]

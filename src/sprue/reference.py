@@ -1,0 +1,48 @@
+"""The float reference: the source model in onnxruntime, with every graph optimisation off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprue.backend import Samples
+from sprue.errors import SprueError
+
+Array = NDArray[np.generic]
+
+
+def run(path: Path, samples: Samples) -> dict[str, Array]:
+    """Outputs of the ONNX file `path` for all samples, by output name.
+
+    Raises SprueError when onnxruntime cannot run it, or when an output holds NaN or infinity.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = [o.name for o in session.get_outputs()]
+        batch = 1 if any(i.shape and i.shape[0] == 1 for i in session.get_inputs()) else 64
+        count = len(next(iter(samples.values())))
+        parts = [
+            session.run(names, {n: a[start : start + batch] for n, a in samples.items()})
+            for start in range(0, count, batch)
+        ]
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise SprueError(f"onnxruntime cannot run the source model: {error}", where=path.name) from error
+    outputs = {n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(names)}
+    for name, array in outputs.items():
+        if len(array) != count:
+            raise SprueError(f"output '{name}' has no batch axis: {list(array.shape)} for {count} samples")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int(np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))[0])
+            raise SprueError(
+                f"the float model's output '{name}' is NaN or infinite for evaluation sample {bad}",
+                remedy="check the model and its evaluation data",
+            )
+    return outputs

@@ -1,0 +1,158 @@
+"""Judging and selecting: which variants keep what the recipe asks for, and which of those is kept.
+
+A variant is `verified` (its artifact ran, natively or emulated, and passed), `prepared` (it passed as far as
+that can be known here, but the artifact itself was not executed), or `failed`. Timings within 5 % of the best
+are noise: among those the smaller artifact wins, then the recipe's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sprue.backend import Variant
+from sprue.metric import METRICS
+from sprue.recipe import Accept, Preference
+
+State = Literal["verified", "prepared", "failed"]
+
+NOISE = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one variant. Times in seconds, sizes in bytes, None: not known.
+
+    `reason` says why it failed. `broken`: it failed not by a judgement but by a crash, an error or a missing
+    package, so that the build as a whole did not do what it was asked for.
+    """
+
+    variant: Variant
+    state: State
+    reason: str = ""
+    broken: bool = False
+    execution: str = ""
+    metric: float | None = None
+    drop: float | None = None
+    size: int | None = None
+    flash: int | None = None
+    ram: int | None = None
+    instructions: int | None = None
+    load: float | None = None
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    max_abs: float | None = None
+    tolerance_used: float | None = None
+    same_answer: float | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def judge(
+    variant: Variant,
+    verdict: Mapping[str, Any],
+    measurement: Mapping[str, Any] | None,
+    size: int,
+    accept: Accept,
+    reference: Mapping[str, Any],
+) -> Result:
+    """Hold a verdict against what the recipe accepts and the target allows."""
+    metric = METRICS[reference["metric"]]
+    value = verdict["metric"]["value"]
+    drop = metric.drop(reference["value"], value)
+    profile = verdict["profile"]
+    outputs = verdict["outputs"]
+    worst = max(outputs, key=lambda name: float(outputs[name]["used"]))
+    same = [o["same_answer"] for o in outputs.values() if o["same_answer"] is not None]
+    reasons = [
+        *_output_reason(worst, outputs[worst]),
+        *_drop_reason(metric.name, reference["value"], value, drop, accept.max_drop),
+        *_limit_reason("ram", profile["ram"], variant.target.limit_ram),
+        *_limit_reason(
+            "flash", profile["flash"] if profile["flash"] is not None else size, variant.target.limit_flash
+        ),
+    ]
+    passed: State = "prepared" if verdict["execution"] == "stand-in" else "verified"
+    timed = measurement if measurement is not None and verdict["execution"] == "native" else {}
+    return Result(
+        variant=variant,
+        state="failed" if reasons else passed,
+        reason="; ".join(reasons),
+        execution=verdict["execution"],
+        metric=value,
+        drop=drop,
+        size=size,
+        flash=profile["flash"],
+        ram=profile["ram"],
+        instructions=profile["instructions"],
+        load=timed.get("load"),
+        latency_p50=timed.get("p50"),
+        latency_p95=timed.get("p95"),
+        max_abs=max(float(o["max_abs"]) for o in outputs.values()),
+        tolerance_used=float(outputs[worst]["used"]),
+        same_answer=min(same) if same else None,
+        notes=profile["notes"],
+    )
+
+
+def select(results: Sequence[Result], prefer: Preference) -> Result | None:
+    """The one to keep of those that passed; None if none did."""
+    passed = [r for r in results if r.state != "failed"]
+    if not passed:
+        return None
+    # What was executed is worth more than what was not, whatever its figures.
+    passed = [r for r in passed if r.state == "verified"] or passed
+    costs = [_cost(r, prefer) for r in passed]
+    near = min(costs) * (1 + NOISE) if prefer == "latency" else min(costs)
+    close = [r for r, cost in zip(passed, costs, strict=True) if cost <= near]
+    return min(close, key=_bytes)
+
+
+def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
+    """The reason for a selection, in words."""
+    passed = [r for r in results if r.state != "failed"]
+    if len(passed) == 1:
+        return "the only candidate" if len(results) == 1 else "the only candidate that passed"
+    words = {"latency": "the fastest", "size": "the smallest", "metric": "the best metric"}[prefer]
+    return f"{words} of {len(passed)} that passed"
+
+
+def _cost(result: Result, prefer: Preference) -> float:
+    """What is to be small. Latency is counted in instructions where only an emulator ran the artifact."""
+    if prefer == "size":
+        return float(_bytes(result))
+    if prefer == "metric":
+        return result.drop if result.drop is not None else 0.0
+    if result.latency_p50 is not None:
+        return result.latency_p50
+    return float(result.instructions if result.instructions is not None else _bytes(result))
+
+
+def _bytes(result: Result) -> int:
+    return result.flash if result.flash is not None else result.size or 0
+
+
+def _output_reason(name: str, agreement: Mapping[str, Any]) -> list[str]:
+    if agreement["used"] <= 1:
+        return []
+    return [
+        f"output '{name}' leaves its tolerance by a factor of {agreement['used']:.2f}: "
+        f"{agreement['actual']:.6g} instead of {agreement['reference']:.6g} in sample {agreement['sample']}"
+    ]
+
+
+def _drop_reason(name: str, reference: float, value: float, drop: float, allowed: float) -> list[str]:
+    # One ulp of the mean must not decide.
+    if drop <= allowed + 1e-12:
+        return []
+    return [
+        f"{name} {value:.4f} is {drop:.4f} worse than the reference's {reference:.4f}; allowed is {allowed:g}"
+    ]
+
+
+def _limit_reason(name: str, need: int | None, limit: int | None) -> list[str]:
+    if limit is None:
+        return []
+    if need is None:
+        return [f"limit.{name} is {limit} bytes, and this backend cannot tell what it needs"]
+    return [f"it needs {need} bytes of {name}, limit.{name} is {limit}"] if need > limit else []

@@ -1,0 +1,158 @@
+"""The steps of a build, as the engine's workers call them: read the inputs, call the one that knows, write.
+
+Every function is `step(inputs, params, out)`; `plan.py` says which inputs and parameters each gets.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sprue import data, graph, source
+from sprue.backend import Pass, Samples, Variant, find
+from sprue.canonical import canonical
+from sprue.errors import CheckError, SprueError
+from sprue.metric import METRICS
+from sprue.target import Target
+
+Inputs = Mapping[str, Path]
+Params = Mapping[str, Any]
+
+GOLDEN_SAMPLES = 8
+
+
+def read_source(inputs: Inputs, params: Params, out: Path) -> None:
+    """An ONNX file, or a model folder with a callable -> model.onnx, checked and normalised."""
+    if params["function"]:
+        called = out / "called.onnx"
+        file = inputs["source"] / params["file"]
+        model = source.call_source(file, params["function"], called, params["timeout"])
+        called.unlink()
+    else:
+        model = graph.read_model(inputs["source"])
+    (out / "model.onnx").write_bytes(graph.serialise(source.checked(model, params["place"])))
+
+
+def reference(inputs: Inputs, params: Params, out: Path) -> None:
+    """model + evaluation -> outputs.npz of the float model, labels.npz, metric.json."""
+    from sprue import reference as float_reference
+
+    metric = METRICS[params["metric"]]
+    arrays = data.read_arrays(inputs["evaluation"])
+    specs = graph.inputs(graph.read_model(inputs["model"]))
+    samples = data.check_inputs(arrays, specs, params["place"], ignore=[params["label"]])
+    count = len(next(iter(samples.values())))
+    labels = data.check_labels(arrays, params["label"], count, metric, params["place"])
+    outputs = float_reference.run(inputs["model"], samples)
+    first = next(iter(outputs.values()))
+    if metric.integer_labels and not 0 <= labels.min() <= labels.max() < first[0].size:
+        raise SprueError(
+            f"'{params['label']}' holds classes {labels.min()} to {labels.max()}, "
+            f"the model's first output has {first[0].size}",
+            where=params["place"],
+        )
+    data.write_arrays(out / "outputs.npz", outputs)
+    data.write_arrays(out / "labels.npz", {"label": labels})
+    data.write_arrays(out / "samples.npz", samples)
+    _write(
+        out / "metric.json", {"metric": metric.name, "value": metric.compute(first, labels), "samples": count}
+    )
+
+
+def calibration(inputs: Inputs, params: Params, out: Path) -> None:
+    """model + calibration -> samples.npz, checked against the model."""
+    specs = graph.inputs(graph.read_model(inputs["model"]))
+    arrays = data.read_arrays(inputs["calibration"])
+    samples = data.check_inputs(arrays, specs, params["place"], ignore=[params["label"]])
+    data.write_arrays(out / "samples.npz", samples)
+
+
+def apply_pass(inputs: Inputs, params: Params, out: Path) -> None:
+    """model [+ calibration] -> model.onnx after one pass."""
+    module, _, name = params["pass"].partition(":")
+    step: Pass = getattr(importlib.import_module(module), name)(**_tuples(params["fields"]))
+    changed = step.apply(graph.read_model(inputs["model"]), _samples(inputs))
+    (out / "model.onnx").write_bytes(graph.serialise(changed))
+
+
+def check_variant(inputs: Inputs, params: Params, out: Path) -> None:
+    """model -> findings.json. Raises CheckError when the backend has findings: nothing is compiled then."""
+    variant = variant_from(params)
+    findings = find(variant.backend).check(graph.read_model(inputs["model"]), variant)
+    if findings:
+        raise CheckError("; ".join(str(f) for f in findings), remedy=findings[0].remedy)
+    _write(out / "findings.json", [])
+
+
+def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
+    """model [+ calibration] -> the artifact's files."""
+    variant = variant_from(params)
+    backend = find(variant.backend)
+    backend.compile(graph.read_model(inputs["model"]), variant, _samples(inputs), out)
+    entry = backend.entry(variant)
+    if not (out / entry).is_file():
+        raise SprueError(f"backend '{variant.backend}' reported success but made no {entry}")
+
+
+def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
+    """artifact + reference -> verdict.json, golden inputs and outputs. It is loaded fresh."""
+    from sprue import verify
+
+    variant = variant_from(params)
+    runner = find(variant.backend).load(inputs["artifact"], variant)
+    samples = data.read_arrays(inputs["samples"])
+    expected = data.read_arrays(inputs["reference"])
+    labels = data.read_arrays(inputs["labels"])["label"]
+    actual = runner.run(samples)
+    agreements = verify.compare(actual, expected, verify.Tolerance(**params["tolerance"]))
+    metric = METRICS[params["metric"]]
+    profile = runner.profile()
+    golden_in = {n: a[:GOLDEN_SAMPLES] for n, a in samples.items()}
+    (out / "golden").mkdir()
+    data.write_arrays(out / "golden" / "inputs.npz", golden_in)
+    data.write_arrays(out / "golden" / "outputs.npz", {n: a[:GOLDEN_SAMPLES] for n, a in actual.items()})
+    _write(
+        out / "verdict.json",
+        {
+            "execution": runner.execution,
+            "outputs": {name: agreement.to_json() for name, agreement in agreements.items()},
+            "tolerance": params["tolerance"],
+            "metric": {"name": metric.name, "value": metric.compute(next(iter(actual.values())), labels)},
+            "samples": len(labels),
+            "profile": {**asdict(profile), "notes": dict(profile.notes)},
+        },
+    )
+
+
+def measure_variant(inputs: Inputs, params: Params, out: Path) -> None:
+    """artifact + samples -> measurement.json: seconds on this machine."""
+    from sprue import measure
+
+    variant = variant_from(params)
+    backend = find(variant.backend)
+    samples = data.read_arrays(inputs["samples"])
+    timed = measure.latency(lambda: backend.load(inputs["artifact"], variant), samples)
+    _write(out / "measurement.json", asdict(timed))
+
+
+def variant_from(params: Params) -> Variant:
+    """A variant from the JSON that `plan` made of it."""
+    fields = dict(params["variant"])
+    return Variant(target=Target.from_json(fields.pop("target")), **fields)
+
+
+def _samples(inputs: Inputs) -> Samples:
+    return data.read_arrays(inputs["calibration"]) if "calibration" in inputs else {}
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no tuples; frozen dataclasses hold no lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def _write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(canonical(value) + b"\n")

@@ -1,0 +1,31 @@
+"""How far an artifact's outputs may lie from the float reference's, by precision.
+
+An element agrees when |a - r| <= atol + rtol * |r| + steps * step, where `step` is one int8 step of that
+output, (max r - min r) / 255 over the evaluation data. Never |a - r| / |r|, which is infinite at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sprue.target import Precision
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    atol: float
+    rtol: float
+    steps: float
+
+    def replaced(self, overrides: Mapping[str, float | None]) -> Tolerance:
+        """With what the recipe overrides; None leaves a value as it is."""
+        return Tolerance(**(asdict(self) | {k: v for k, v in overrides.items() if v is not None}))
+
+
+TOLERANCES: Mapping[Precision, Tolerance] = {
+    "float32": Tolerance(atol=1e-4, rtol=1e-4, steps=0.0),
+    "float16": Tolerance(atol=1e-3, rtol=1e-2, steps=1.0),
+    "int8-dynamic": Tolerance(atol=1e-3, rtol=1e-2, steps=32.0),
+    "int8-static": Tolerance(atol=1e-3, rtol=1e-2, steps=32.0),
+}
