@@ -55,6 +55,14 @@ def read_sample(folder: Path) -> Sample:
     )
 
 
+def assert_same_data(made: Sample, committed: Sample) -> None:
+    """The same arrays; the bytes of the files depend on zlib's version too."""
+    for one, other in ((made.calibration, committed.calibration), (made.evaluation, committed.evaluation)):
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], strict=True)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Sample:
     return read_sample(PROJECT / "models" / "digits")
