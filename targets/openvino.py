@@ -44,7 +44,7 @@ ENTRY = "model.xml"
 WEIGHTS = "model.bin"
 PROPERTIES = "properties.json"
 MARK = "@onnx"
-COUNTED = re.compile(r"[A-Za-z0-9]+_\d+")
+COUNTED = re.compile(r"[A-Za-z0-9]+_\d+([_/].*)?")
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
 REMEDY = "export the model with another operator for it, or leave openvino out of `backend`"
 DAMAGED = "the artifact is damaged: build or fetch it again"
@@ -217,13 +217,13 @@ def _marked(model: ModelProto) -> ModelProto:
 def _renumber(path: Path) -> None:
     """Name the layers with a counted name by type and position instead, in nested bodies too.
 
-    `Constant_5837` and `Constant_5837/fq_output_0` become `Const.6`. The names of ONNX nodes, which carry
+    `Constant_5837` and `Constant_5838_compressed` become `Const.6`. The names of ONNX nodes, which carry
     MARK until here, stay, and so does what OpenVINO and NNCF append to them.
     """
     tree = ET.parse(path)  # noqa: S314  # see the import
     for index, layer in enumerate(tree.iter("layer")):
         name = layer.get("name", "")
-        counted = COUNTED.fullmatch(name.partition("/")[0])
+        counted = MARK not in name and COUNTED.fullmatch(name)
         layer.set("name", f"{layer.get('type')}.{index}" if counted else name.replace(MARK, ""))
     tree.write(path, encoding="utf-8", xml_declaration=True)
 

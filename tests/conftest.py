@@ -1,0 +1,81 @@
+"""Two tiny networks that every kind of test shares: weights from a fixed seed, no training, no files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+Samples = dict[str, NDArray[np.generic]]
+
+
+def _weight(rng: np.random.Generator, name: str, *shape: int) -> TensorProto:
+    return numpy_helper.from_array((rng.standard_normal(shape) * 0.3).astype(np.float32), name)
+
+
+@pytest.fixture(scope="session")
+def tiny_cnn() -> tuple[ModelProto, Samples]:
+    """image float32 [batch,1,8,8] -> logits float32 [batch,10]; Conv, BatchNorm, Relu, MaxPool, Gemm."""
+    rng = np.random.default_rng(7)
+    variance = numpy_helper.from_array(rng.uniform(0.5, 1.5, 8).astype(np.float32), "variance")
+    weights = [_weight(rng, "kernel", 8, 1, 3, 3), _weight(rng, "bias", 8), variance]
+    weights += [_weight(rng, name, 8) for name in ("scale", "shift", "mean")]
+    weights += [_weight(rng, "matrix", 10, 8), _weight(rng, "offset", 10)]
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel", "bias"], ["conv"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node(
+            "BatchNormalization", ["conv", "scale", "shift", "mean", "variance"], ["norm"], "norm"
+        ),
+        helper.make_node("Relu", ["norm"], ["relu"], "relu"),
+        helper.make_node("MaxPool", ["relu"], ["pool"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["pool"], ["mean_of_all"], "average"),
+        helper.make_node("Flatten", ["mean_of_all"], ["flat"], "flatten"),
+        helper.make_node("Gemm", ["flat", "matrix", "offset"], ["logits"], "gemm", transB=1),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 8, 8])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])
+    samples: Samples = {"image": rng.standard_normal((70, 1, 8, 8)).astype(np.float32)}
+    return _model("cnn", nodes, image, logits, weights), samples
+
+
+@pytest.fixture(scope="session")
+def tiny_bilstm() -> tuple[ModelProto, Samples]:
+    """tokens int64 [batch,16] -> logits float32 [batch,5]; Gather, bidirectional LSTM, ReduceMax, Gemm."""
+    rng = np.random.default_rng(11)
+    words, embedding, hidden = 20, 6, 8
+    weights = [
+        _weight(rng, "embedding", words, embedding),
+        _weight(rng, "W", 2, 4 * hidden, embedding),
+        _weight(rng, "R", 2, 4 * hidden, hidden),
+        _weight(rng, "B", 2, 8 * hidden),
+        _weight(rng, "matrix", 2 * hidden, 5),
+        _weight(rng, "offset", 5),
+        numpy_helper.from_array(np.array([0, 0, 2 * hidden]), "joined"),
+    ]
+    nodes = [
+        helper.make_node("Gather", ["embedding", "tokens"], ["embedded"], "embed"),
+        helper.make_node("Transpose", ["embedded"], ["by_time"], "to_time", perm=[1, 0, 2]),
+        helper.make_node(
+            "LSTM", ["by_time", "W", "R", "B"], ["states"], "lstm", hidden_size=8, direction="bidirectional"
+        ),
+        helper.make_node("Transpose", ["states"], ["by_batch"], "to_batch", perm=[2, 0, 1, 3]),
+        helper.make_node("Reshape", ["by_batch", "joined"], ["sequence"], "join"),
+        helper.make_node("ReduceMax", ["sequence"], ["pooled"], "pool", axes=[1], keepdims=0),
+        helper.make_node("Gemm", ["pooled", "matrix", "offset"], ["logits"], "gemm"),
+    ]
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", 16])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 5])
+    samples: Samples = {"tokens": rng.integers(0, words, (70, 16))}
+    return _model("bilstm", nodes, tokens, logits, weights), samples
+
+
+def _model(
+    name: str,
+    nodes: list[NodeProto],
+    source: ValueInfoProto,
+    result: ValueInfoProto,
+    weights: list[TensorProto],
+) -> ModelProto:
+    graph = helper.make_graph(nodes, name, [source], [result], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
