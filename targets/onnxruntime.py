@@ -65,6 +65,9 @@ class OnnxRuntime:
         }
         return (Simplify(), *quantization[variant.precision])
 
+    def needs_calibration(self, variant: Variant) -> bool:
+        return False
+
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         quantizable = OP_TYPES if variant.precision == "int8-dynamic" else QUANTIZABLE
         return [

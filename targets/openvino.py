@@ -72,6 +72,9 @@ class OpenVino:
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         return (Simplify(),)
 
+    def needs_calibration(self, variant: Variant) -> bool:
+        return variant.precision == "int8-static"
+
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         """Raises nothing: a model that OpenVINO's importer refuses as a whole is a finding too."""
         return [

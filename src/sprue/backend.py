@@ -131,7 +131,7 @@ class Backend(Protocol):
         """The ONNX -> ONNX passes, in order, whose result `compile` wants for this variant."""
 
     def needs_calibration(self, variant: Variant) -> bool:
-        """Whether `compile` itself reads the calibration samples. If not, they do not enter its action key."""
+        """Whether `compile` itself reads the calibration samples: only then do they enter its key."""
 
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         """What cannot work, for the source model before any pass. Static, well under a second."""

@@ -1,15 +1,9 @@
-"""Files that are whole or not there: written beside, synced, renamed into place.
-
-Folders likewise: made under a temporary name and renamed, so that a crash leaves the old one or the new one.
-"""
+"""Files that are whole or not there: written beside, synced, renamed into place."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -30,31 +24,12 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
-
-    Raises FileExistsError when `path` came into being meanwhile and is not empty.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
-    try:
-        yield made
-        made.chmod(0o755)
-        for folder, _, files in os.walk(made):
-            for name in files:
-                sync_file(Path(folder, name))
-            sync_folder(Path(folder))
-        made.rename(path)
-    except OSError as error:
-        shutil.rmtree(made, ignore_errors=True)
-        if path.is_dir():
-            raise FileExistsError(f"{path} is already there") from error
-        raise
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
-    sync_folder(path.parent)
+def sync_tree(folder: Path) -> None:
+    """Make a folder and all in it durable, before it is renamed into its place."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            sync_file(Path(parent, name))
+        sync_folder(Path(parent))
 
 
 def sync_file(path: Path) -> None:

@@ -29,6 +29,8 @@ from sprue.model import Model
 from sprue.recipe import Choice, Recipe
 from sprue.tolerance import TOLERANCES
 
+Inputs = Mapping[str, Path | Output]
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -103,7 +105,7 @@ def _source(model: Model, timeout: float) -> Action:
 
 
 def _reference(model: Model, source: str) -> Action:
-    inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
+    inputs: Inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
     params = {"metric": model.metric, "label": model.label, "place": model.evaluation.name}
     tools = _packages("onnxruntime") | {"processor": processor()}
     return _action(f"{model.name}/reference", "reference", inputs, params, tools)
@@ -111,7 +113,7 @@ def _reference(model: Model, source: str) -> Action:
 
 def _calibration(model: Model, source: str) -> Action:
     assert model.calibration is not None
-    inputs = {"model": Output(source, "model.onnx"), "calibration": model.calibration}
+    inputs: Inputs = {"model": Output(source, "model.onnx"), "calibration": model.calibration}
     params = {"label": model.label, "place": model.calibration.name}
     return _action(f"{model.name}/calibration", "calibration", inputs, params)
 
@@ -136,9 +138,8 @@ class _Steps:
         return [check, *passes, compiled, self._verify(compiled.name), self._measure(compiled.name)]
 
     def planned(self) -> Planned:
-        return Planned(
-            self.choice, self.variant, *(self._name(s) for s in ("check", "compile", "verify", "measure"))
-        )
+        check, compiled, verify, measure = (self._name(s) for s in ("check", "compile", "verify", "measure"))
+        return Planned(self.choice, self.variant, check, compiled, verify, measure)
 
     def _name(self, step: str) -> str:
         return f"{self.recipe.name}/{self.variant.target.id}/{self.variant.id}/{step}"
@@ -149,7 +150,7 @@ class _Steps:
         return _action(self._name("check"), "check_variant", inputs, params, self._tools())
 
     def _passes(self) -> list[Action]:
-        """A chain: each named by all that went before, so that variants share the beginnings of their chains."""
+        """A chain, each named by all that went before: variants share the beginnings of their chains."""
         made: list[Action] = []
         chain: list[Any] = []
         for step in self.backend.passes(self.variant):
@@ -215,7 +216,7 @@ class _Steps:
 def _action(
     name: str,
     step: str,
-    inputs: Mapping[str, Path | Output],
+    inputs: Inputs,
     params: Mapping[str, Any],
     tools: Mapping[str, str] | None = None,
 ) -> Action:

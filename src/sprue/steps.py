@@ -57,9 +57,9 @@ def reference(inputs: Inputs, params: Params, out: Path) -> None:
     data.write_arrays(out / "outputs.npz", outputs)
     data.write_arrays(out / "labels.npz", {"label": labels})
     data.write_arrays(out / "samples.npz", samples)
-    _write(
-        out / "metric.json", {"metric": metric.name, "value": metric.compute(first, labels), "samples": count}
-    )
+    value = metric.compute(first, labels)
+    said = {"metric": metric.name, "value": value, "samples": count, "output": next(iter(outputs))}
+    _write(out / "metric.json", said)
 
 
 def calibration(inputs: Inputs, params: Params, out: Path) -> None:
@@ -100,6 +100,7 @@ def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
 def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     """artifact + reference -> verdict.json, golden inputs and outputs. It is loaded fresh."""
     from sprue import verify
+    from sprue.tolerance import Tolerance
 
     variant = variant_from(params)
     runner = find(variant.backend).load(inputs["artifact"], variant)
@@ -107,12 +108,13 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     expected = data.read_arrays(inputs["reference"])
     labels = data.read_arrays(inputs["labels"])["label"]
     actual = runner.run(samples)
-    agreements = verify.compare(actual, expected, verify.Tolerance(**params["tolerance"]))
+    agreements = verify.compare(actual, expected, Tolerance(**params["tolerance"]))
     metric = METRICS[params["metric"]]
     profile = runner.profile()
     golden_in = {n: a[:GOLDEN_SAMPLES] for n, a in samples.items()}
     (out / "golden").mkdir()
     data.write_arrays(out / "golden" / "inputs.npz", golden_in)
+    data.write_arrays(out / "outputs.npz", actual)
     data.write_arrays(out / "golden" / "outputs.npz", {n: a[:GOLDEN_SAMPLES] for n, a in actual.items()})
     _write(
         out / "verdict.json",
@@ -128,14 +130,38 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
 
 
 def measure_variant(inputs: Inputs, params: Params, out: Path) -> None:
-    """artifact + samples -> measurement.json: seconds on this machine."""
+    """artifact + samples -> measurement.json: seconds on this machine, or null if it is not native."""
     from sprue import measure
 
     variant = variant_from(params)
     backend = find(variant.backend)
     samples = data.read_arrays(inputs["samples"])
+    if backend.load(inputs["artifact"], variant).execution != "native":
+        _write(out / "measurement.json", None)
+        return
     timed = measure.latency(lambda: backend.load(inputs["artifact"], variant), samples)
     _write(out / "measurement.json", asdict(timed))
+
+
+def parity(inputs: Inputs, params: Params, out: Path) -> None:
+    """outputs of the reference and of each target's kept artifact -> parity.json: every pair compared.
+
+    For the first output: the largest absolute difference, and the share of samples with the same answer.
+    """
+    import numpy as np
+
+    first = params["output"]
+    arrays = {name: data.read_arrays(path)[first].astype(np.float64) for name, path in inputs.items()}
+    pairs = []
+    names = sorted(arrays, key=lambda name: (name != "reference", name))
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            a, b = (arrays[n].reshape(len(arrays[n]), -1) for n in (one, other))
+            same = float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
+            pairs.append(
+                {"a": one, "b": other, "max_abs": float(f"{np.abs(a - b).max():.6g}"), "same_answer": same}
+            )
+    _write(out / "parity.json", {"output": first, "pairs": pairs})
 
 
 def variant_from(params: Params) -> Variant:

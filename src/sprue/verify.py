@@ -20,7 +20,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one output compares. `used`: the largest share that an element takes of its allowance; up to 1 is ok.
+    """How one output compares. `used`: the largest share that an element takes of its allowance, 1 being all.
 
     `same_answer` is the share of samples with the same largest element, None where there is only one.
     """

@@ -21,7 +21,7 @@ class Action:
     """`function` is "module:name", called as `function(inputs, params, out)` in a worker process.
 
     It reads the paths in `inputs`, writes into the empty folder `out`, and nothing else: same inputs,
-    parameters and tools mean the same output. `version` is the function's own: raise it when the output changes.
+    parameters and tools mean the same output. Raise `version` when the function's output changes.
     `alone`: nothing else runs meanwhile, because it measures time. `timeout` is in seconds.
     """
 

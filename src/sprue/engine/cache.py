@@ -154,6 +154,10 @@ class Cache:
             raise Corrupt(f"the blob {sha} is damaged")
         return data
 
+    def size(self, entry: Entry) -> int:
+        """The bytes of all files of an entry."""
+        return sum(self._blob_path(sha).stat().st_size for sha in entry.files.values())
+
     def remember(self, name: str, parts: Parts) -> None:
         write_file(self._last_path(name), canonical({"name": name, "parts": parts}))
 

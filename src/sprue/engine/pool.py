@@ -19,14 +19,20 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 class ActionFailed(Exception):
-    """An action did not succeed. `bug` holds a traceback when the error was not the user's."""
+    """An action did not succeed. `bug` holds a traceback when the error was not the user's.
 
-    def __init__(self, what: str, where: str = "", remedy: str = "", bug: str = "") -> None:
+    `refused`: it ran well, and its answer is no (it raised a CheckError).
+    """
+
+    def __init__(
+        self, what: str, where: str = "", remedy: str = "", bug: str = "", *, refused: bool = False
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.remedy = remedy
         self.bug = bug
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Pool:
             self._give_back(worker, healthy)
         if answer["ok"]:
             return float(answer["seconds"])
-        raise ActionFailed(answer["what"], answer["where"], answer["remedy"], answer["bug"])
+        words = (answer["what"], answer["where"], answer["remedy"], answer["bug"])
+        raise ActionFailed(*words, refused=answer["refused"])
 
     def close(self) -> None:
         """Kill all workers and what they started."""

@@ -25,7 +25,7 @@ State = Literal["cached", "done", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an action failed. `log` is the file that holds what it printed; `crash`: no answer, or a bug."""
+    """Why an action failed. `log` is the file that holds what it printed; `refused`: its answer is no."""
 
     action: str
     what: str
@@ -33,6 +33,7 @@ class Failure:
     remedy: str = ""
     bug: str = ""
     log: Path | None = None
+    refused: bool = False
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -232,7 +233,7 @@ def _settle(action: Action, future: Future[Entry], cache: Cache) -> Outcome:
     except ActionFailed as error:
         log = cache.log_path(action.name)
         kept = log if log.is_file() and log.stat().st_size else None
-        failure = Failure(action.name, error.what, error.where, error.remedy, error.bug, kept)
+        failure = Failure(action.name, error.what, error.where, error.remedy, error.bug, kept, error.refused)
     except Corrupt as error:
         failure = Failure(action.name, str(error), remedy="run the build again: it will be made anew")
     except OSError as error:

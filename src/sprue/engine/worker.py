@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sprue.errors import SprueError
+from sprue.errors import CheckError, SprueError
 
 
 def main() -> None:
@@ -42,11 +42,14 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         _call(request)
         return {"ok": True, "seconds": time.perf_counter() - started}
     except SprueError as error:
-        return {"ok": False, "what": error.what, "where": error.where, "remedy": error.remedy, "bug": ""}
+        refused = isinstance(error, CheckError)
+        words = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        return {"ok": False, "refused": refused, **words, "bug": ""}
     except Exception as error:  # the whole point: whatever a backend does, the build goes on
         traceback.print_exc()
         what = f"{type(error).__name__}: {str(error).strip() or '(no message)'}"
-        return {"ok": False, "what": what[:2000], "where": "", "remedy": "", "bug": traceback.format_exc()}
+        words = {"what": what[:2000], "where": "", "remedy": ""}
+        return {"ok": False, "refused": False, **words, "bug": traceback.format_exc()}
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,0 +1,5 @@
+"""`python -m sprue`."""
+
+from sprue.cli import main
+
+main()

@@ -1,0 +1,111 @@
+"""Proving a bundle: every file is what the manifest says, and nothing else is there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sprue.bundle.manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MEASUREMENTS,
+    OUTSIDE,
+    SUMS,
+    Manifest,
+    read_manifest,
+)
+from sprue.errors import CheckError
+
+MAX_SUMS_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was checked: the id, the files, and their bytes."""
+
+    manifest: Manifest
+    id: str
+    files: int
+    size: int
+
+
+def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
+    """Hash every file of the bundle in `folder`. Raises CheckError that names what is wrong, all of it."""
+    manifest = read_bundle_manifest(folder)
+    wrong = []
+    found = _found(folder)
+    named = {f.path: f for f in manifest.files}
+    sums = _read_sums(folder)
+    expected = {path: file.sha256 for path, file in named.items()} | {MANIFEST: manifest.id()}
+    if MEASUREMENTS in found:
+        expected[MEASUREMENTS] = sums.get(MEASUREMENTS, "")
+    if expected_id is not None and manifest.id() != expected_id:
+        wrong.append(f"its id is {manifest.id()}, not {expected_id}")
+    if sums != expected:
+        wrong.append(f"{SUMS} does not agree with the manifest")
+    wrong += [f"{path} is missing" for path in sorted(expected.keys() - found)]
+    wrong += [f"{path} is not in the manifest" for path in sorted(found - expected.keys() - set(OUTSIDE))]
+    total = 0
+    for path in sorted(expected.keys() & found):
+        size, sha = _hash(folder / path)
+        total += size
+        if sha != expected[path] or (path in named and size != named[path].size):
+            wrong.append(f"{path} is damaged")
+    if wrong:
+        raise CheckError(
+            "; ".join(wrong[:10]) + (f"; and {len(wrong) - 10} more" if len(wrong) > 10 else ""),
+            where=str(folder),
+            remedy="build it again, or fetch it again from where it was published",
+        )
+    return Proof(manifest, manifest.id(), len(expected), total)
+
+
+def read_bundle_manifest(folder: Path) -> Manifest:
+    """The manifest alone, checked for form only. Raises CheckError."""
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise CheckError(f"not a bundle: {error.strerror}", where=str(path)) from error
+    return read_manifest(data, str(path))
+
+
+def _found(folder: Path) -> set[str]:
+    """Every file below `folder`. Raises CheckError for links and special files: none is followed."""
+    found = set()
+    for parent, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = Path(parent, name)
+            relative = path.relative_to(folder).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise CheckError(f"{relative} is not a plain file", where=str(folder))
+            if path.is_file():
+                found.add(relative)
+    return found
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_SUMS_BYTES)
+        lines = data.decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckError(f"cannot read it ({error})", where=str(path)) from error
+    sums = {}
+    for number, line in enumerate(lines, 1):
+        match = re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)
+        if match is None:
+            raise CheckError("not a line of sha256sum", where=f"{path}:{number}")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def _hash(path: Path) -> tuple[int, str]:
+    with path.open("rb") as stream:
+        sha = hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream.tell(), sha

@@ -1,0 +1,76 @@
+"""What cannot work, said before anything expensive runs: operators, limits, data, missing packages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from sprue import data, graph, source
+from sprue.backend import Finding, Variant, find
+from sprue.errors import SprueError
+from sprue.metric import METRICS
+from sprue.model import Model
+from sprue.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What stands against a variant: findings in the model, or what is `missing` here."""
+
+    variant: Variant
+    findings: Sequence[Finding]
+    missing: SprueError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings and self.missing is None
+
+
+def check(recipe: Recipe) -> list[Checked]:
+    """Check model and data, then each variant. Raises SprueError for what stands against all of them.
+
+    Runs no code of the recipe: a Python source is refused, since its network is not known without.
+    """
+    model = _read(recipe.model)
+    _check_data(recipe.model, model)
+    return [
+        _check(model, v, recipe.model.calibration is not None) for c in recipe.choices for v in c.variants
+    ]
+
+
+def _read(model: Model) -> ModelProto:
+    if model.function:
+        raise SprueError(
+            "check never runs a recipe's own code, so it cannot know the network of a Python source",
+            where=model.place("source"),
+            remedy="`sprue build` checks it after exporting; or check an exported .onnx file",
+        )
+    return source.checked(graph.read_model(model.source), str(model.source))
+
+
+def _check_data(model: Model, network: ModelProto) -> None:
+    specs = graph.inputs(network)
+    arrays = data.read_arrays(model.evaluation)
+    samples = data.check_inputs(arrays, specs, str(model.evaluation), ignore=[model.label])
+    count = len(next(iter(samples.values())))
+    data.check_labels(arrays, model.label, count, METRICS[model.metric], str(model.evaluation))
+    if model.calibration is not None:
+        arrays = data.read_arrays(model.calibration)
+        data.check_inputs(arrays, specs, str(model.calibration), ignore=[model.label])
+
+
+def _check(model: ModelProto, variant: Variant, calibrated: bool) -> Checked:
+    backend = find(variant.backend)
+    available = backend.available()
+    if not available.compiles:
+        return Checked(variant, [], SprueError(available.missing, remedy=available.install))
+    wanted = any(p.needs_calibration for p in backend.passes(variant)) or backend.needs_calibration(variant)
+    if wanted and not calibrated:
+        return Checked(
+            variant,
+            [],
+            SprueError("it needs calibration data", remedy='add calibration = "calibration.npz" to [data]'),
+        )
+    return Checked(variant, backend.check(model, variant))

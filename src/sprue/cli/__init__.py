@@ -1,0 +1,74 @@
+"""The command line. One file per command: parse, call, print; the work is done elsewhere.
+
+A command's module is imported when the command is named, or for the list in `--help`: none imports anything
+heavy at its top.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+
+import click
+
+import sprue
+from sprue.errors import SprueError, did_you_mean
+
+
+class Commands(click.Group):
+    """The modules of this package whose names do not begin with an underscore."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(
+                f"{error.message} ({did_you_mean(args[0], self.list_commands(ctx))})"
+            ) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(sprue.__version__, prog_name="sprue")
+def commands() -> None:
+    """sprue builds, proves and freezes trained models: one recipe, every target, one bundle."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 all holds, 1 a check failed, 2 the question was wrong."""
+    try:
+        commands.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except SprueError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped", err=True)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception:
+        traceback.print_exc()
+        click.echo("this is a bug in sprue; please report it with the lines above", err=True)
+        code = 70
+    sys.exit(code)

@@ -1,0 +1,57 @@
+"""Options that several commands share, and where things lie when they are not given."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sprue.bundle.store import Store
+    from sprue.engine.cache import Cache
+
+recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+targets = click.option(
+    "--target", "-t", "only_targets", multiple=True, help="Only this target; may be repeated."
+)
+variants = click.option(
+    "--variant", "only_variants", multiple=True, help="Only this variant; may be repeated."
+)
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    envvar="SPRUE_STORE",
+    help="Where bundles lie (default: ./bundles).",
+)
+cache_option = click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    envvar="SPRUE_CACHE",
+    help="Default: sprue in the user's cache folder.",
+)
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, sort_keys=True, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def open_cache(folder: Path | None) -> Cache:
+    from sprue.engine.cache import Cache
+
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Cache(folder or base / "sprue")
+
+
+def open_store(folder: Path | None) -> Store:
+    """The store named, else `bundles/` in the working folder or the nearest folder above that has one."""
+    from sprue.bundle.store import Store
+
+    here = Path.cwd()
+    near = next((p / "bundles" for p in (here, *here.parents) if (p / "bundles").is_dir()), Path("bundles"))
+    return Store(folder or near)

@@ -1,0 +1,28 @@
+"""`sprue schema`: JSON Schemas for the files that people write, for completion in editors."""
+
+from __future__ import annotations
+
+import click
+
+from sprue.cli import _options
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["recipe", "model", "target", "manifest"]))
+def command(kind: str) -> None:
+    """Print the JSON Schema of a recipe, a model.toml, a target file or a bundle's manifest."""
+    from pydantic import BaseModel
+
+    from sprue.bundle.manifest import Manifest
+    from sprue.model import ModelFile
+    from sprue.recipe import RecipeFile
+    from sprue.target import TargetFile
+
+    kinds: dict[str, type[BaseModel]] = {
+        "recipe": RecipeFile,
+        "model": ModelFile,
+        "target": TargetFile,
+        "manifest": Manifest,
+    }
+    made = kinds[kind].model_json_schema(by_alias=True)
+    _options.print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **made})

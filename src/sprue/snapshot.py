@@ -1,0 +1,219 @@
+"""From a finished build to a frozen bundle in the store.
+
+model/model.onnx         data/evaluation.npz   data/calibration.npz
+targets/<id>/artifact/   targets/<id>/golden/
+evidence/                recipe, reference, every variant tried, verdicts, parity, measurements
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sprue.backend import find
+from sprue.build import Build, TargetBuild, Tried
+from sprue.bundle.freeze import freeze
+from sprue.bundle.manifest import MEASUREMENTS, Manifest
+from sprue.bundle.store import Store
+from sprue.canonical import canonical, digest, file_digest
+from sprue.engine.cache import Cache, Entry
+from sprue.errors import CheckError, SprueError
+from sprue.machine import fingerprint
+from sprue.recipe import Recipe
+from sprue.select import Result, why
+
+TIMED = ("load", "latency_p50", "latency_p95")
+"""Fields of a result that differ from run to run: they stay out of what the id covers."""
+
+
+def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
+    """Freeze a build that is `ok`. Raises CheckError when it is not: nothing half good is ever frozen."""
+    if not build.ok:
+        raise CheckError("the build did not do all it was asked for, so there is no bundle")
+    with store.staging() as folder:
+        _lay_out(build, cache, folder)
+        manifest = freeze(folder, _fields(build))
+        return manifest, store.keep(folder, manifest)
+
+
+def _lay_out(build: Build, cache: Cache, folder: Path) -> None:
+    plan, model = build.plan, build.recipe.model
+    source, reference = (_entry(build, n) for n in (plan.source, plan.reference))
+    cache.take_file(source.files["model.onnx"], folder / "model" / "model.onnx")
+    _copy(model.evaluation, reference, "evaluation", folder / "data" / "evaluation.npz")
+    if model.calibration is not None:
+        _copy(
+            model.calibration,
+            _entry(build, plan.calibration),
+            "calibration",
+            folder / "data" / "calibration.npz",
+        )
+    for target in build.targets:
+        kept = _kept(target)
+        place = folder / "targets" / target.choice.target.id
+        assert kept.artifact is not None
+        assert kept.verdict is not None
+        cache.take(kept.artifact.files, place / "artifact")
+        cache.take(kept.verdict.below("golden"), place / "golden")
+    evidence = {
+        "recipe.json": effective(build.recipe),
+        "reference.json": build.reference,
+        "parity.json": build.parity,
+        "variants.json": [_evidence(t, tried) for t in build.targets for tried in t.tried],
+    }
+    for name, value in evidence.items():
+        _write(folder / "evidence" / name, value)
+    for target in build.targets:
+        for tried in target.tried:
+            if tried.verdict is not None:
+                name = f"{target.choice.target.id}-{tried.planned.variant.id}.json"
+                cache.take_file(tried.verdict.files["verdict.json"], folder / "evidence" / "verdicts" / name)
+    _write(folder / MEASUREMENTS, _measurements(build))
+
+
+def effective(recipe: Recipe) -> dict[str, Any]:
+    """The effective recipe: every value that decides, and no path or place of this machine."""
+    return {"name": recipe.name} | {key: value for key, (value, _) in sorted(recipe.origins.items())}
+
+
+def _fields(build: Build) -> dict[str, Any]:
+    recipe, plan = build.recipe, build.plan
+    inputs = {n: _entry(build, n).parts for n in (plan.source, plan.reference, plan.calibration) if n}
+    sources = {k: v for parts in inputs.values() for k, v in parts.items() if k.startswith("input:")}
+    revision, committed = _revision(recipe)
+    return {
+        "name": recipe.name,
+        "version": recipe.version,
+        "source": {"revision": revision, "digest": digest(canonical(sources))},
+        "recipe": digest(canonical(effective(recipe))),
+        "toolchain": _toolchain(build),
+        "createdAt": _created(committed),
+        "targets": [_target(t) for t in build.targets],
+        "metrics": _metrics(build),
+        "licenses": list(recipe.model.licenses),
+        "parents": [],
+    }
+
+
+def _target(target: TargetBuild) -> dict[str, Any]:
+    kept = _kept(target)
+    variant = kept.planned.variant
+    backend = find(variant.backend)
+    where = target.choice.target
+    return {
+        "id": where.id,
+        "os": where.os,
+        "arch": where.arch,
+        "variant": variant.id,
+        "runtime": backend.tools(),
+        "entry": f"targets/{where.id}/artifact/{backend.entry(variant)}",
+        "state": kept.result.state,
+    }
+
+
+def _toolchain(build: Build) -> dict[str, str]:
+    """Versions of all packages that had a part in it."""
+    found: dict[str, str] = {}
+    for outcome in build.outcomes.values():
+        found |= outcome.action.tools
+    ours = ("backend", "code", "pass", "machine", "processor", "sprue")
+    return {name: version for name, version in sorted(found.items()) if name not in ours}
+
+
+def _metrics(build: Build) -> dict[str, dict[str, float]]:
+    name = build.reference["metric"]
+    made = {"reference": {name: build.reference["value"]}}
+    for target in build.targets:
+        result = _kept(target).result
+        assert result.metric is not None
+        made[target.choice.target.id] = {name: result.metric}
+    return made
+
+
+def _evidence(target: TargetBuild, tried: Tried) -> dict[str, Any]:
+    result = tried.result
+    selected = tried is target.kept
+    return {
+        "target": target.choice.target.id,
+        "selected": selected,
+        "why": why(result, [t.result for t in target.tried], target.choice.prefer)
+        if selected
+        else result.reason,
+        "artifact": tried.artifact.digest_of("") if tried.artifact is not None else None,
+        **{k: v for k, v in result_json(result).items() if k not in TIMED},
+    }
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    values = {k: v for k, v in asdict(result).items() if k != "variant"}
+    return {"variant": result.variant.id, **values, "notes": dict(result.notes)}
+
+
+def _measurements(build: Build) -> dict[str, Any]:
+    timed = {}
+    for target in build.targets:
+        for tried in target.tried:
+            name = f"{target.choice.target.id}/{tried.planned.variant.id}"
+            timed[name] = {field: getattr(tried.result, field) for field in TIMED}
+    actions = {n: o.entry.seconds for n, o in build.outcomes.items() if o.entry is not None}
+    return {"machine": fingerprint(), "seconds": timed, "actions": actions}
+
+
+def _revision(recipe: Recipe) -> tuple[str | None, int | None]:
+    """The checkout's commit ("-dirty" when recipe or model differ from it) and its time in Unix seconds."""
+    head = _git(recipe.project, "log", "-1", "--format=%H %ct")
+    if not head:
+        return None, None
+    commit, _, seconds = head.partition(" ")
+    changed = _git(
+        recipe.project, "status", "--porcelain", "--", str(recipe.path.resolve()), str(recipe.model.folder)
+    )
+    return commit + ("-dirty" if changed else ""), int(seconds)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _created(committed: int | None) -> str | None:
+    """SOURCE_DATE_EPOCH, else the commit's time, else unknown: never the clock, which no two builds share."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not text.isdigit():
+        raise SprueError(f"SOURCE_DATE_EPOCH is {text!r}", remedy="set it to a number of seconds since 1970")
+    seconds = int(text) if text else committed
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _copy(source: Path, entry: Entry, name: str, path: Path) -> None:
+    """A source file, if it still is what the build read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(source.read_bytes())
+    if file_digest(path) != entry.parts[f"input:{name}"]:
+        raise CheckError("it changed while the build ran", where=str(source), remedy="run the build again")
+
+
+def _entry(build: Build, name: str) -> Entry:
+    entry = build.outcomes[name].entry
+    assert entry is not None
+    return entry
+
+
+def _kept(target: TargetBuild) -> Tried:
+    assert target.kept is not None
+    return target.kept
+
+
+def _write(path: Path, value: Mapping[str, Any] | list[Any] | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(canonical(value) + b"\n")
