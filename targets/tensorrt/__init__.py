@@ -75,6 +75,9 @@ class TensorRT:
             remedy=f"choose of {', '.join(self.precisions)}",
         )
 
+    def needs_calibration(self, variant: Variant) -> bool:
+        return True  # the golden inputs
+
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         from .check import check
 

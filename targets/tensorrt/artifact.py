@@ -23,7 +23,7 @@ from sprue import canonical, graph
 from sprue.backend import Variant
 from sprue.errors import CheckError, SprueError
 
-from .check import finding
+from .check import counts, finding
 from .child import BUILD_SECONDS, ChildError, EngineProcess, ask
 from .manifest import (
     CONFIG,
@@ -123,16 +123,13 @@ def _write_rtx(manifest: EngineManifest, out: Path) -> None:
             f"tensorrt-rtx's parser failed: {error.what}",
             remedy="uninstall tensorrt-rtx to build without its support report, and report this to sprue",
         ) from error
-    if not said["supported"]:
-        first = finding(said["refused"][0]) if said["refused"] else None
-        raise CheckError(
-            first.reason if first else "TensorRT's parser refuses the graph",
-            where=f"node '{first.node}'" if first else "",
-            remedy=first.remedy if first else "sprue check says more",
-        )
+    first = next((finding(r) for r in said["refused"] if counts(r)), None)
+    if first is not None:
+        raise CheckError(first.reason, where=f"node '{first.node}'", remedy=first.remedy)
     report: dict[str, Any] = {
         "tensorrt-rtx": said["version"],
-        "supported": True,
+        "supported": said["supported"],
+        "refused": [{"node": r["node"], "op": r["op"]} for r in said["refused"]],
         "engine": _rtx_engine(manifest, out),
     }
     (out / SUPPORT).write_bytes(canonical.canonical(report) + b"\n")

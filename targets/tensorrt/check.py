@@ -15,7 +15,7 @@ from sprue import graph
 from sprue.backend import Finding, Variant
 
 from .child import ChildError, ask
-from .operators import REMEDY, border_findings, operator_findings, opset_findings
+from .operators import REMEDY, SUPPORTED, border_findings, operator_findings, opset_findings
 from .probe import rtx
 
 PARSER_SECONDS = 20.0
@@ -27,7 +27,7 @@ WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8-static": 1}
 def check(model: ModelProto, variant: Variant) -> list[Finding]:
     found = [*opset_findings(model), *border_findings(model)]
     refused = parser_refuses(graph.serialise(model)) if rtx() and not found else None
-    found += operator_findings(model) if refused is None else [finding(r) for r in refused]
+    found += operator_findings(model) if refused is None else [finding(r) for r in refused if counts(r)]
     return found + _size_findings(model, variant)
 
 
@@ -42,6 +42,11 @@ def parser_refuses(model: bytes) -> tuple[dict[str, Any], ...] | None:
         except ChildError:
             return None
     return None if answer["supported"] != (not answer["refused"]) else tuple(answer["refused"])
+
+
+def counts(refused: dict[str, Any]) -> bool:
+    """Whether TensorRT refuses it too: it has plugins for some operators, tensorrt-rtx has none."""
+    return "plugin" not in str(refused["reason"]).lower() or refused["op"] not in SUPPORTED
 
 
 def finding(refused: dict[str, Any]) -> Finding:

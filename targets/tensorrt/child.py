@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -98,11 +99,7 @@ class EngineProcess:
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
-        try:
-            self._exchange(b"")
-        except BaseException:
-            self.close()
-            raise
+        self._exchange(b"")
 
     def __call__(self, feeds: Arrays) -> Arrays:
         buffer = io.BytesIO()
@@ -113,15 +110,32 @@ class EngineProcess:
 
     def close(self) -> None:
         self._child.kill()
-        self._child.communicate()
+        for pipe in (self._child.stdin, self._child.stdout):
+            with suppress(OSError):  # what was not sent yet has nobody to read it
+                if pipe is not None:
+                    pipe.close()
+        self._child.wait()
         self._log.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_child") and self._child.poll() is None:
+        if hasattr(self, "_child"):
             self.close()
 
     def _exchange(self, message: bytes) -> Arrays:
-        """Send a message, read the answer. A timer kills a child that hangs, which ends the read."""
+        """Send a message, read the answer; whatever goes wrong, the child is gone after it."""
+        if self._log.closed:
+            raise ChildError("the engine's process has ended; load the artifact again")
+        try:
+            answer = self._answer(message)
+            if ERROR in answer:
+                raise ChildError(str(answer[ERROR]))
+        except BaseException:
+            self.close()
+            raise
+        return answer
+
+    def _answer(self, message: bytes) -> Arrays:
+        """A timer kills a child that hangs, which ends the read."""
         assert self._child.stdin is not None
         late = threading.Event()
         timer = threading.Timer(self._limit, self._give_up, [late])
@@ -137,12 +151,9 @@ class EngineProcess:
             timer.cancel()
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-                answer: Arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, BadZipFile) as error:
+                return {name: archive[name] for name in archive.files}
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise ChildError("the engine's process answered nonsense") from error
-        if ERROR in answer:
-            raise ChildError(str(answer[ERROR]))
-        return answer
 
     def _give_up(self, late: threading.Event) -> None:
         late.set()
@@ -158,6 +169,9 @@ class EngineProcess:
     def _ended(self, late: bool) -> str:
         if late:
             return f"the engine did not answer within {self._limit:g} s"
-        code = self._child.wait(timeout=10)
+        try:
+            code = self._child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "the engine's process closed its output"
         self._log.seek(0)
         return f"the engine's process {ending(code)}{last_line(self._log.read()[-65536:])}"

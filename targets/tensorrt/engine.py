@@ -47,8 +47,7 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
     driver = _checked(cuda, cuda.cudaDriverGetVersion())
     name = _checked(cuda, cuda.cudaGetDeviceProperties(0)).name
     trt = importlib.import_module("tensorrt")
-    if not trt.Builder(trt.Logger(trt.Logger.ERROR)):
-        raise RuntimeError("TensorRT made no builder")
+    _Network(trt, trt.Logger.ERROR)  # fails, or crashes, where TensorRT and the driver do not fit
     return {
         "tensorrt": trt.__version__,
         "compute_capability": f"{major}.{minor}",
@@ -60,28 +59,28 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
 def support(request: dict[str, Any]) -> dict[str, Any]:
     """Each node that the parser refuses; empty when it takes the model."""
     trt = importlib.import_module(request["module"])
-    _, _, parser = _network(trt, trt.Logger.INTERNAL_ERROR)
-    taken = parser.supports_model_v2(Path(request["model"]).read_bytes())
-    return {"version": trt.__version__, "supported": bool(taken), "refused": _errors(parser)}
+    made = _Network(trt, trt.Logger.INTERNAL_ERROR)
+    taken = made.parser.supports_model_v2(Path(request["model"]).read_bytes())
+    return {"version": trt.__version__, "supported": bool(taken), "refused": _errors(made.parser)}
 
 
 def build(request: dict[str, Any]) -> dict[str, Any]:
     """Build from `model` into `out`, as `profile` (input -> [min, opt, max] shapes) and `flags` say."""
     trt = importlib.import_module(request["module"])
-    builder, network, parser = _network(trt, trt.Logger.WARNING)
-    if not parser.parse(Path(request["model"]).read_bytes()):
-        return {"built": False, "refused": _errors(parser)}
-    config = builder.create_builder_config()
+    made = _Network(trt, trt.Logger.WARNING)
+    if not made.parser.parse(Path(request["model"]).read_bytes()):
+        return {"built": False, "refused": _errors(made.parser)}
+    config = made.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace_bytes"])
     for flag, on in sorted(request["flags"].items()):
         (config.set_flag if on else config.clear_flag)(getattr(trt.BuilderFlag, flag))
     if request["profile"]:
-        profile = builder.create_optimization_profile()
+        profile = made.builder.create_optimization_profile()
         for name, (least, usual, most) in sorted(request["profile"].items()):
             profile.set_shape(name, tuple(least), tuple(usual), tuple(most))
         if config.add_optimization_profile(profile) < 0:
             raise RuntimeError("TensorRT refuses the optimization profile")
-    plan = builder.build_serialized_network(network, config)
+    plan = made.builder.build_serialized_network(made.network, config)
     if plan is None:
         return {"built": False, "refused": []}
     Path(request["out"]).write_bytes(plan)
@@ -112,7 +111,8 @@ class _Engine:
     def __init__(self, plan: str) -> None:
         self.cuda = importlib.import_module("cuda.bindings.runtime")
         self.trt = importlib.import_module("tensorrt")
-        self.runtime = self.trt.Runtime(self.trt.Logger(self.trt.Logger.WARNING))
+        self.logger = self.trt.Logger(self.trt.Logger.WARNING)
+        self.runtime = self.trt.Runtime(self.logger)
         self.engine = self.runtime.deserialize_cuda_engine(Path(plan).read_bytes())
         if self.engine is None:
             raise RuntimeError("TensorRT cannot load the engine")
@@ -168,11 +168,16 @@ class _Engine:
         _checked(self.cuda, self.cuda.cudaMemcpyAsync(to, source, array.nbytes, kind, self.stream))
 
 
-def _network(trt: Any, severity: Any) -> tuple[Any, Any, Any]:
-    builder = trt.Builder(trt.Logger(severity))
-    # TensorRT 11 has no other kind of network and ignores the flag; 10 needs it
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    return builder, network, trt.OnnxParser(network, builder.logger)
+class _Network:
+    """Builder, network and parser, which point to one another without owning: they must live equally long."""
+
+    def __init__(self, trt: Any, severity: Any) -> None:
+        self.logger = trt.Logger(severity)
+        self.builder = trt.Builder(self.logger)
+        # TensorRT 11 has no other kind of network and ignores the flag; 10 needs it
+        strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        self.network = self.builder.create_network(strongly_typed)
+        self.parser = trt.OnnxParser(self.network, self.logger)
 
 
 def _errors(parser: Any) -> list[dict[str, Any]]:
@@ -236,4 +241,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)  # the answer is out: a crash while the libraries are torn down would only spoil it

@@ -107,7 +107,7 @@ int8, single steps of 1/127 of a range that tip the other way and add up."""
 
 
 def describe(model: ModelProto, precision: Precision) -> EngineManifest:
-    """The manifest of a model that went through its passes. Raises SprueError for shapes without a profile."""
+    """The manifest of a model after its passes. Raises SprueError for shapes that no profile covers."""
     inputs = [_tensor(s, "input") for s in graph.inputs(model)]
     outputs = [_tensor(s, "output") for s in graph.outputs(model)]
     free = {t.name for t in inputs if t.shape[0] == -1}

@@ -112,8 +112,10 @@ REMEDY = "replace it in the model by supported operators, or leave this target's
 
 
 def operator_findings(model: ModelProto) -> list[Finding]:
-    """Nodes that the table refuses, in graph order, nodes inside If, Loop and Scan included."""
+    """Nodes that the table refuses, in graph order; those inside If, Loop and Scan come after."""
     local = {(f.domain, f.name) for f in model.functions}
+    constant = {t.name for each in _graphs(model.graph) for t in each.initializer}
+    constant |= {n.output[0] for n in _nodes(model.graph) if n.op_type == "Constant"}
     found: list[Finding] = []
     for node in _nodes(model.graph):
         if (node.domain, node.op_type) in local:
@@ -126,6 +128,8 @@ def operator_findings(model: ModelProto) -> list[Finding]:
             reason = f"TensorRT does not support {node.op_type}"
         elif node.op_type in RESTRICTIONS:
             reason = RESTRICTIONS[node.op_type](node, graph.attributes(node))
+        elif node.op_type.startswith("Reduce") and len(node.input) > 1:
+            reason = "" if node.input[1] in constant | {""} else "`axes` must be a constant"
         if reason:
             name = node.name or (node.output[0] if node.output else "")
             found.append(Finding("operator", name, node.op_type, reason, REMEDY))
@@ -183,10 +187,15 @@ def _dtype(model: ModelProto, name: str, kind: object) -> Iterator[Finding]:
     yield Finding("precision", name, role, reason, remedy)
 
 
-def _nodes(inside: GraphProto) -> Iterator[NodeProto]:
-    for node in inside.node:
-        yield node
+def _graphs(outer: GraphProto) -> Iterator[GraphProto]:
+    """The graph, then those inside its If, Loop and Scan nodes."""
+    yield outer
+    for node in outer.node:
         for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            for each in inner:
-                yield from _nodes(each)
+            for inner in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _nodes(outer: GraphProto) -> Iterator[NodeProto]:
+    for each in _graphs(outer):
+        yield from each.node
