@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import onnx
+import onnx.inliner
 from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -72,7 +73,7 @@ class Float16:
             )
         made = normalise(model)
         if made.functions:
-            made = onnx.inliner.inline_local_functions(made)  # type: ignore[attr-defined]  # see Simplify
+            made = onnx.inliner.inline_local_functions(made)
         made = infer_shapes(made)
         _constants_to_initializers(made.graph)
         _Conversion(made).run(self.keep_border)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue.errors import SprueError
-from sprue.graph import inputs, non_finite_weights, normalise, weights
-from sprue.passes.normal_form import normal_form
+from sprue.graph import inputs, non_finite_weights, normalise, serialise
+from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.quiet import quiet_onnxruntime
 from sprue.passes.simplify import first_line
 
@@ -78,9 +78,10 @@ class QuantizeStatic:
         empty, lacks an input, holds NaN or infinity, or when the weights or the activations do.
         """
         check_weights(model)
-        feeds = list(calibration_feeds(model, calibration))
+        # the histogram methods stack the portions, which must then be of one size
+        feeds = list(calibration_feeds(model, calibration, chunk=CHUNK if self.method == "minmax" else 1))
         made = self._quantize(model, feeds)
-        return _checked(normal_form(_bypass_pairs_before_relu(made) if self.symmetric else made))
+        return normal_form(_bypass_pairs_before_relu(made) if self.symmetric else made)
 
     def _quantize(self, model: ModelProto, feeds: list[dict[str, NDArray[np.generic]]]) -> ModelProto:
         from onnxruntime import quantization as q
@@ -116,6 +117,7 @@ class QuantizeStatic:
                     extra_options={"ActivationSymmetric": self.symmetric, "WeightSymmetric": True},
                 )
             except Exception as error:  # the quantizer and onnxruntime raise what they like
+                refuse_overflow(model, feeds)
                 raise SprueError(
                     f"onnxruntime could not quantize the model: {first_line(error)}",
                     remedy="leave 'int8-static' out of `precision`, or exclude the operator it names",
@@ -149,7 +151,10 @@ def calibration_feeds(
                 remedy=f"it has {', '.join(sorted(calibration)) or 'nothing'}; one array per input is needed",
             )
         array = calibration[spec.name]
-        if array.dtype != spec.dtype or array.ndim != len(spec.shape):
+        fits = array.ndim == len(spec.shape) and all(
+            want in (None, have) for want, have in zip(spec.shape[1:], array.shape[1:], strict=True)
+        )
+        if array.dtype != spec.dtype or not fits:
             raise SprueError(
                 f"the calibration data '{spec.name}' is {array.dtype}{list(array.shape)}, "
                 f"the model takes {spec}",
@@ -198,16 +203,23 @@ def _bypass_pairs_before_relu(model: ModelProto) -> ModelProto:
     return model
 
 
-def _checked(model: ModelProto) -> ModelProto:
-    """Raise SprueError when a scale is not a positive finite number: some activation was NaN or infinite."""
-    constants = weights(model)
-    for node in model.graph.node:
-        if node.op_type != "QuantizeLinear" or node.input[1] not in constants:
-            continue
-        scale = constants[node.input[1]]
-        if not (np.isfinite(scale).all() and np.greater(scale, 0).all()):
-            raise SprueError(
-                f"the activation '{node.input[0]}' is NaN or infinite on the calibration data",
-                remedy="run the float model on the calibration data: it overflows before any quantization",
-            )
-    return model
+def refuse_overflow(model: ModelProto, feeds: list[dict[str, NDArray[np.generic]]]) -> None:
+    """Run the float model; raise SprueError naming the first activation that is NaN or infinite, if any."""
+    import onnxruntime as ort
+
+    shown = ModelProto()
+    shown.CopyFrom(infer_shapes(model))
+    known = {v.name for v in shown.graph.output}
+    shown.graph.output.extend(v for v in shown.graph.value_info if v.name not in known)
+    wanted = {o for n in shown.graph.node for o in n.output} & {v.name for v in shown.graph.output}
+    order = [o for n in shown.graph.node for o in n.output if o in wanted]
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(serialise(shown), options, providers=["CPUExecutionProvider"])
+    for feed in feeds:
+        for name, array in zip(order, session.run(order, feed), strict=True):
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise SprueError(
+                    f"the activation '{name}' is NaN or infinite on the calibration data",
+                    remedy="run the float model on that data: it overflows before any quantization",
+                )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import onnx
+import onnx.inliner
 from onnx import ModelProto
 
 from sprue.errors import SprueError
@@ -52,7 +53,7 @@ class Simplify:
         """The simplified model. Raises SprueError for a graph that is not valid, naming what is wrong."""
         made = _constants_are_no_inputs(normalise(model))
         if made.functions:
-            made = onnx.inliner.inline_local_functions(made)  # type: ignore[attr-defined]  # loaded by `import onnx`
+            made = onnx.inliner.inline_local_functions(made)
         made = with_batch(made, self.batch) if self.batch is not None else infer_shapes(made)
         folded = _fold(made)
         folded.ir_version = made.ir_version
