@@ -1,0 +1,225 @@
+"""The backend `tflite`: one .tflite file and a report on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx import ModelProto
+
+from sprue.backend import Availability, Finding, Pass, Runner, Variant
+from sprue.canonical import canonical, digest, parse
+from sprue.errors import CheckError, SprueError
+from sprue.graph import inputs, with_batch
+from sprue.passes.simplify import Simplify
+
+from .._findings import flash_findings
+
+if TYPE_CHECKING:
+    from sprue.backend import Samples
+    from sprue.target import Precision
+
+    from .artifact import Contents
+    from .lower import Lowered
+
+ENTRY = "model.tflite"
+REPORT = "report.json"
+MAX_BYTES = 2**31 - 1
+"""A flatbuffer's offsets are 31 bits."""
+PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "onnx")
+
+
+class Tflite:
+    """ONNX -> TFLite by our own lowering; int8 by ai-edge-quantizer; run by LiteRT or tflite-runtime."""
+
+    name = "tflite"
+    version = 1
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8-dynamic", "int8-static")
+
+    def available(self) -> Availability:
+        missing = [p for p in ("ai_edge_litert", "ai_edge_quantizer") if find_spec(p) is None]
+        there = not missing
+        named = ", ".join(p.replace("_", "-") for p in missing)
+        return Availability(there, there, named, "" if there else 'pip install "sprue[mobile]"')
+
+    def tools(self) -> dict[str, str]:
+        found = {}
+        for package in PACKAGES:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        return found
+
+    def passes(self, variant: Variant) -> tuple[Pass, ...]:
+        """Shapes are fixed at one sample: the interpreter plans its memory once, and delegates ask for it."""
+        return (Simplify(batch=1),)
+
+    def needs_calibration(self, variant: Variant) -> bool:
+        return variant.precision == "int8-static"
+
+    def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
+        """The lowering itself, nothing written: what it finds is what `compile` would stumble over."""
+        if variant.precision not in self.precisions:
+            offered = ", ".join(self.precisions)
+            reason = f"tflite does not offer {variant.precision}"
+            return [Finding("precision", "", "", reason, f"use one of {offered}")]
+        try:
+            fixed = _fixed(model)
+        except SprueError as error:
+            return [Finding("shape", "", "", error.what, error.remedy)]
+        lowered = _lower(fixed)
+        return [*lowered.findings, *flash_findings(model, variant), *_nothing_to_quantize(lowered, variant)]
+
+    def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        """Write `model.tflite` and `report.json`. Raises CheckError naming what cannot be lowered."""
+        from .artifact import contents
+        from .run import interpreter
+
+        lowered = _lower(_fixed(model))
+        if lowered.findings:
+            raise CheckError(
+                "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in lowered.findings),
+                remedy=lowered.findings[0].remedy,
+            )
+        data = _built(lowered, variant, calibration)
+        held = contents(data, ENTRY)
+        _agree(held, lowered)
+        interpreter(data, variant.threads, ENTRY)
+        (out / ENTRY).write_bytes(data)
+        (out / REPORT).write_bytes(canonical(_report(data, held, variant)))
+
+    def load(self, artifact: Path, variant: Variant) -> Runner:
+        """Check the file against its report's digest and its own bounds, then hand it to the runtime."""
+        from . import tflite_runtime
+        from .artifact import contents
+        from .run import LiteRtRunner
+
+        path = artifact / ENTRY
+        data = _read(path)
+        held = contents(data, str(path))
+        _untouched(data, artifact / REPORT)
+        if tflite_runtime.FEATURE in variant.target.features:
+            return tflite_runtime.TfliteRuntimeRunner(data, held, variant.threads, str(path))
+        return LiteRtRunner(data, held, variant.threads, str(path))
+
+    def entry(self, variant: Variant) -> str:
+        return ENTRY
+
+
+def _fixed(model: ModelProto) -> ModelProto:
+    """The model at one sample, if its batch axis is still free. Raises SprueError for other free axes."""
+    free = any(None in spec.shape for spec in inputs(model))
+    return with_batch(model, 1) if free else model
+
+
+def _lower(model: ModelProto) -> Lowered:
+    from .lower import lower
+
+    return lower(model)
+
+
+def _nothing_to_quantize(lowered: Lowered, variant: Variant) -> list[Finding]:
+    from .flatbuffer import reachable
+    from .quantize import QUANTIZED_OPS
+
+    if lowered.findings or not variant.precision.startswith("int8"):
+        return []
+    if any(o.code in QUANTIZED_OPS for o in reachable(lowered.outputs)):
+        return []
+    reason = f"{variant.precision} would change nothing: no operation of the model has weights to quantize"
+    return [Finding("precision", "", "", reason, f"leave {variant.precision} out of `precision`")]
+
+
+def _built(lowered: Lowered, variant: Variant, calibration: Samples) -> bytes:
+    from . import quantize, tflite_runtime
+    from .flatbuffer import pack
+    from .run import batch_of
+
+    size = sum(t.data.nbytes for t in _constants(lowered) if t.data is not None)
+    if size > MAX_BYTES:
+        raise CheckError(f"{size} bytes of weights: a TFLite file holds 2 GiB", remedy="split the model")
+    if variant.precision == "float16":
+        quantize.halve_weights(lowered.outputs)
+    if not variant.precision.startswith("int8"):
+        return pack(lowered.inputs, lowered.outputs)
+    quantize.quantize_lstm(lowered.outputs)
+    batch = batch_of(tuple(_spec(t) for t in lowered.inputs))
+    return quantize.quantize_rest(
+        pack(lowered.inputs, lowered.outputs),
+        variant.precision,
+        calibration,
+        batch,
+        per_tensor=tflite_runtime.FEATURE in variant.target.features,
+    )
+
+
+def _constants(lowered: Lowered) -> list[Any]:
+    from .flatbuffer import reachable
+
+    found = {id(t): t for o in reachable(lowered.outputs) for t in o.inputs if t is not None}
+    return list(found.values())
+
+
+def _spec(tensor: Any) -> Any:
+    from sprue.graph import TensorSpec
+
+    return TensorSpec(tensor.name, tensor.dtype, tensor.shape)
+
+
+def _agree(held: Contents, lowered: Lowered) -> None:
+    """The border of the file is the model's own: names, dtypes and shapes."""
+    for ours, theirs in ((lowered.inputs, held.inputs), (lowered.outputs, held.outputs)):
+        if [_spec(t) for t in ours] != list(theirs):
+            raise CheckError(
+                f"the artifact takes or gives {', '.join(map(str, theirs))} where the model has "
+                f"{', '.join(str(_spec(t)) for t in ours)}",
+                remedy="this is a bug of sprue: please report it",
+            )
+
+
+def _report(data: bytes, held: Contents, variant: Variant) -> dict[str, object]:
+    def border(specs: Sequence[Any]) -> list[dict[str, object]]:
+        return [{"name": s.name, "dtype": s.dtype.name, "shape": list(s.shape)} for s in specs]
+
+    return {
+        "schema": "sprue.tflite/1",
+        "precision": variant.precision,
+        "sha256": digest(data),
+        "bytes": len(data),
+        "inputs": border(held.inputs),
+        "outputs": border(held.outputs),
+        "operations": held.operations,
+        "tensors": held.tensors,
+        "weights": held.weights,
+        "quantized_fraction": round(held.quantized_fraction, 6),
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SprueError(
+            "there is no such TFLite file", where=str(path), remedy="build the artifact again"
+        ) from error
+
+
+def _untouched(data: bytes, report: Path) -> None:
+    """Raises CheckError when the report is missing or speaks of other bytes."""
+    try:
+        told = parse(report.read_bytes())
+        expected = told["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckError(
+            "the report on the artifact is missing or damaged", where=str(report), remedy="build it again"
+        ) from error
+    if expected != digest(data):
+        raise CheckError(
+            "the file is not the one that was built",
+            where=str(report.with_name(ENTRY)),
+            remedy="build it again",
+        )

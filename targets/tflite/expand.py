@@ -1,0 +1,79 @@
+"""Operators that ONNX itself defines by others: a node becomes the nodes of its function body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, FunctionProto, NodeProto
+
+from .fold import Known, type_proto
+
+
+def expand(node: NodeProto, opset: int, types: Mapping[str, Known]) -> tuple[list[NodeProto], int] | None:
+    """The nodes that compute the same as `node`, and their opset; None when ONNX defines no body for it."""
+    try:
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return None
+    body = _body(schema, node, opset, types)
+    if body is None:
+        return None
+    version = next((o.version for o in body.opset_import if o.domain == ""), opset)
+    return _inline(body, node), version
+
+
+def _body(schema: Any, node: NodeProto, opset: int, types: Mapping[str, Known]) -> FunctionProto | None:
+    function = FunctionProto()
+    if schema.has_context_dependent_function:
+        known = [type_proto(*types[n]).SerializeToString() if n in types else b"" for n in node.input]
+        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+        data = (
+            schema.get_context_dependent_function_with_opset_version(
+                max(versions), node.SerializeToString(), known
+            )
+            if versions
+            else schema.get_context_dependent_function(node.SerializeToString(), known)
+        )
+        function.ParseFromString(data)
+    elif schema.has_function:
+        versions = [v for v in schema.function_opset_versions if v <= opset]
+        if versions:
+            function.ParseFromString(schema.get_function_with_opset_version(max(versions)))
+        else:
+            function.CopyFrom(schema.function_body)
+    return function if function.node else None
+
+
+def _inline(body: FunctionProto, node: NodeProto) -> list[NodeProto]:
+    """The body's nodes with the caller's names; names of its own get the node's output as prefix."""
+    prefix = next(n for n in node.output if n)
+    names = dict.fromkeys(body.input, "") | dict(zip(body.input, node.input, strict=False))
+    names |= {formal: actual for formal, actual in zip(body.output, node.output, strict=False) if actual}
+    given = {a.name: a for a in node.attribute}
+    given = {a.name: a for a in body.attribute_proto} | given
+    made = []
+    for index, inner in enumerate(body.node):
+        copy = NodeProto()
+        copy.CopyFrom(inner)
+        copy.name = f"{node.name}/{inner.op_type}_{index}"
+        copy.input[:] = [names.get(n, f"{prefix}/{n}") if n else "" for n in inner.input]
+        copy.output[:] = [names.get(n) or f"{prefix}/{n}" if n else "" for n in inner.output]
+        del copy.attribute[:]
+        copy.attribute.extend(a for a in (_resolved(a, given) for a in inner.attribute) if a is not None)
+        made.append(copy)
+    return made
+
+
+def _resolved(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> AttributeProto | None:
+    """An attribute of a body node; one that refers to the caller's attribute takes its value."""
+    if not attribute.ref_attr_name:
+        return attribute
+    source = given.get(attribute.ref_attr_name)
+    if source is None:
+        return None
+    made = AttributeProto()
+    made.CopyFrom(source)
+    made.name = attribute.name
+    return made

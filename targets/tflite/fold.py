@@ -1,0 +1,100 @@
+"""What is known of ONNX values before they run: shapes, and the values of what depends on constants only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TypeProto, helper, numpy_helper
+
+from .emit import Array, Shape
+
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+MAX_FOLDED = 1 << 24
+"""Elements. A larger result is left to the runtime, so that a small file stays a small file."""
+MAX_KNOWN = 1 << 12
+"""Elements of constants that shape inference is shown: shapes, axes, repeats."""
+
+Known = tuple[np.dtype[np.generic], Shape]
+
+
+def type_proto(dtype: np.dtype[np.generic], shape: Shape) -> TypeProto:
+    return helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(dtype), shape)
+
+
+def known(proto: TypeProto) -> Known | None:
+    """dtype and shape, when both are fixed."""
+    if not proto.HasField("tensor_type") or not proto.tensor_type.HasField("shape"):
+        return None
+    dims = proto.tensor_type.shape.dim
+    if proto.tensor_type.elem_type == 0 or not all(d.HasField("dim_value") for d in dims):
+        return None
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(proto.tensor_type.elem_type))
+    return dtype, tuple(d.dim_value for d in dims)
+
+
+def infer(
+    node: NodeProto, opset: int, types: Mapping[str, Known], constants: Mapping[str, Array]
+) -> dict[str, Known]:
+    """What ONNX's own shape inference knows of the outputs of one node. Empty when it knows nothing."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        small = {
+            name: numpy_helper.from_array(
+                np.ascontiguousarray(constants[name]).reshape(constants[name].shape)
+            )
+            for name in node.input
+            if name in constants and constants[name].size <= MAX_KNOWN
+        }
+        found = onnx.shape_inference.infer_node_outputs(
+            schema,
+            node,
+            {name: type_proto(*types[name]) for name in node.input if name},
+            small,
+            opset_imports=[helper.make_opsetid(node.domain, opset)],
+        )
+    except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, KeyError, ValueError, RuntimeError):
+        return {}
+    facts = {name: known(proto) for name, proto in found.items()}
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def foldable(node: NodeProto, outputs: Sequence[Known | None]) -> bool:
+    """Whether a node whose inputs are all constant may be computed now."""
+    inner = any(a.HasField("g") or a.graphs for a in node.attribute)
+    size = sum(int(np.prod(o[1])) for o in outputs if o is not None)
+    return not inner and node.op_type not in RANDOM and size <= MAX_FOLDED
+
+
+def evaluate(node: NodeProto, opset: int, inputs: Mapping[str, Array]) -> list[Array] | None:
+    """Compute one node with ONNX's reference implementation; None when that cannot."""
+    from onnx.reference import ReferenceEvaluator
+
+    named = [name for name in node.input if name]
+    graph = helper.make_graph(
+        [node],
+        "fold",
+        [
+            helper.make_value_info(n, type_proto(inputs[n].dtype, inputs[n].shape))
+            for n in dict.fromkeys(named)
+        ],
+        [helper.make_empty_tensor_value_info(n) for n in node.output if n],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, opset)])
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            made = ReferenceEvaluator(model).run(None, {n: inputs[n] for n in named})
+    except Exception:  # the reference implementation raises anything; not folding is always right
+        return None
+    by_name = dict(zip([n for n in node.output if n], made, strict=True))
+    results = [by_name.get(n) for n in node.output]
+    if not all(
+        isinstance(r, np.ndarray | np.generic) or not n for r, n in zip(results, node.output, strict=True)
+    ):
+        return None
+    return [np.asarray(r) for r in results]

@@ -1,0 +1,64 @@
+"""Matrix products. With constant weights they are FULLY_CONNECTED, the one form that quantizers know."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..emit import Tensor, Unsupported
+from ..layout import Graph, Value
+from ..registry import Node, computable, lowers
+
+
+@lowers("MatMul")
+def matmul(g: Graph, node: Node) -> Tensor:
+    a, b = node.input(0), node.input(1)
+    dtype = computable(a.dtype, frozenset({"float32"})) if a.dtype.kind == "f" else None
+    if dtype is None:
+        raise Unsupported(f"a matrix product of {a.dtype.name}", "cast to float32 before it")
+    x = g.cast(g.tensor(a), dtype)
+    if a.rank == 1:
+        x = g.reshape(x, (1, *a.shape))
+    if b.const is not None and b.rank >= 1 and math.prod(b.shape[:-2]) == 1 and b.rank <= max(a.rank, 2):
+        w = b.const.reshape(b.shape[-2:] if b.rank > 1 else (*b.shape, 1)).T.astype(dtype)
+        made = g.fully_connected(x, g.constant(w, hint=b.name), None)
+    else:
+        y = g.cast(g.tensor(b), dtype)
+        made = g.matmul(x, g.reshape(y, (*b.shape, 1)) if b.rank == 1 else y)
+    return g.cast(g.reshape(made, node.outputs[0].shape), a.dtype)
+
+
+@lowers("Gemm")
+def gemm(g: Graph, node: Node) -> Tensor:
+    """alpha A' B' + beta C."""
+    a, b, c = node.input(0), node.input(1), node.optional(2)
+    if a.dtype.kind != "f":
+        raise Unsupported(f"Gemm of {a.dtype.name}", "cast to float32 before it")
+    dtype = computable(a.dtype, frozenset({"float32"}))
+    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
+    trans_a, trans_b = bool(node.integer("transA")), bool(node.integer("transB"))
+    x = g.cast(g.view(a, (1, 0)) if trans_a else g.tensor(a), dtype)
+    bias = _bias(g, c, beta, node.outputs[0].shape[1])
+    if b.const is not None:
+        w = (b.const if trans_b else b.const.T).astype(dtype)
+        w = w if alpha == 1.0 else (w * np.float32(alpha)).astype(dtype)
+        made = g.fully_connected(x, g.constant(w, hint=b.name), bias)
+    else:
+        made = g.matmul(x, g.cast(g.tensor(b), dtype), adj_y=trans_b)
+        made = made if alpha == 1.0 else g.mul(made, alpha)
+        made = made if bias is None else g.add(made, bias)
+    if c is not None and bias is None and beta != 0.0:
+        addend = g.cast(g.tensor(c), dtype)
+        made = g.add(made, addend if beta == 1.0 else g.mul(addend, beta))
+    return g.cast(made, a.dtype)
+
+
+def _bias(g: Graph, c: Value | None, beta: float, columns: int) -> Tensor | None:
+    """C as a vector over the columns, when it is a constant that is one."""
+    if c is None or c.const is None or c.const.size not in (1, columns):
+        return None
+    if c.const.size != 1 and c.shape[-1] != columns:
+        return None
+    vector = np.broadcast_to(c.const.reshape(-1), (columns,)).astype(np.float32)
+    return g.constant(vector if beta == 1.0 else vector * np.float32(beta), hint=c.name)

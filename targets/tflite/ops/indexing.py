@@ -1,0 +1,138 @@
+"""Gathers, scatters, and what is built from indices.
+
+ONNX lets indices count from the end; TFLite does not, so run-time indices go through FLOOR_MOD. Not so for a
+constant table (an embedding): a token outside it is an error at run time rather than another word.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..emit import Tensor, Unsupported
+from ..layout import Graph, Value
+from ..registry import Node, computable, lowers
+
+MOVABLE = frozenset({"float32", "int32", "int64", "int16", "int8", "uint8", "bool"})
+
+
+def wrapped(g: Graph, indices: Value, size: int) -> Tensor:
+    """Indices as int32, negative ones counted from the end."""
+    if indices.const is not None:
+        return g.constant(np.where(indices.const < 0, indices.const + size, indices.const), np.int32)
+    return g.binary("FLOOR_MOD", g.cast(g.tensor(indices), np.int32), g.constant(size, np.int32))
+
+
+@lowers("Gather")
+def gather(g: Graph, node: Node) -> Tensor:
+    table, indices = node.input(0), node.input(1)
+    axis = node.axis(0)
+    shape = node.outputs[0].shape
+    if table.const is not None and table.dtype == np.float32 and axis == 0 and table.rank == 2:
+        return _embedding(g, table, indices, shape)
+    x = g.tensor(table)
+    computed = g.cast(x, computable(table.dtype, MOVABLE))
+    places = wrapped(g, indices, table.shape[axis])
+    return g.cast(g.op("GATHER", [computed, places], shape, computed.dtype, axis=axis), table.dtype)
+
+
+def _embedding(g: Graph, table: Value, indices: Value, shape: tuple[int, ...]) -> Tensor:
+    """EMBEDDING_LOOKUP takes one axis of indices; quantizers know it, and not GATHER."""
+    flat = g.cast(g.reshape(g.tensor(indices), (math.prod(indices.shape),)), np.int32)
+    rows = (flat.shape[0], table.shape[1])
+    return g.reshape(g.op("EMBEDDING_LOOKUP", [flat, g.tensor(table)], rows, np.float32), shape)
+
+
+@lowers("GatherElements")
+def gather_elements(g: Graph, node: Node) -> Tensor:
+    """GATHER_ND with the coordinates of every element written out but for one axis."""
+    data, indices = node.input(0), node.input(1)
+    axis = node.axis(0)
+    x = g.cast(g.tensor(data), computable(data.dtype, MOVABLE))
+    at = wrapped(g, indices, data.shape[axis])
+    made = g.op("GATHER_ND", [x, _coordinates(g, at, axis)], indices.shape, x.dtype)
+    return g.cast(made, data.dtype)
+
+
+def _coordinates(g: Graph, at: Tensor, axis: int) -> Tensor:
+    """[...] of indices along `axis` -> [..., rank] of full coordinates."""
+    grids = np.meshgrid(*map(np.arange, at.shape), indexing="ij")
+    parts = [
+        g.reshape(at, (*at.shape, 1)) if i == axis else g.constant(grid[..., None], np.int32)
+        for i, grid in enumerate(grids)
+    ]
+    return g.concat(parts, len(at.shape))
+
+
+@lowers("GatherND")
+def gather_nd(g: Graph, node: Node) -> Tensor:
+    data, indices = node.input(0), node.input(1)
+    if node.integer("batch_dims"):
+        raise Unsupported("GatherND with batch_dims", "use batch_dims=0")
+    depth = indices.shape[-1]
+    sizes = np.array(data.shape[:depth])
+    x = g.cast(g.tensor(data), computable(data.dtype, MOVABLE))
+    if indices.const is not None:
+        at = g.constant(np.where(indices.const < 0, indices.const + sizes, indices.const), np.int32)
+    else:
+        at = g.binary("FLOOR_MOD", g.cast(g.tensor(indices), np.int32), g.constant(sizes, np.int32))
+    return g.cast(g.op("GATHER_ND", [x, at], node.outputs[0].shape, x.dtype), data.dtype)
+
+
+@lowers("OneHot")
+def one_hot(g: Graph, node: Node) -> Tensor:
+    indices, values = node.input(0), node.input(2)
+    depth = int(node.constant(1, "the depth").reshape(()))
+    out = node.outputs[0]
+    native = frozenset({"float32", "int32", "int64", "int8", "uint8", "bool"})
+    pair = g.cast(g.tensor(values), computable(values.dtype, native))
+    off = g.reshape(g.slice(pair, [0], [1]), ())
+    on = g.reshape(g.slice(pair, [1], [1]), ())
+    axis = node.integer("axis", -1) % out.rank
+    if indices.dtype.kind == "f":
+        raise Unsupported("OneHot of float indices", "cast them to int64 before it")
+    at = wrapped(g, indices, depth)
+    made = g.op("ONE_HOT", [at, g.constant(depth, np.int32), on, off], out.shape, pair.dtype, axis=axis)
+    return g.cast(made, out.dtype)
+
+
+@lowers("TopK")
+def top_k(g: Graph, node: Node) -> list[Tensor]:
+    """TOPK_V2 takes the largest along the last axis; the smallest are the largest of the negated."""
+    value = node.input(0)
+    axis = node.axis(-1)
+    out = node.outputs[0].shape
+    smallest = not node.integer("largest", 1)
+    last = (*(i for i in range(value.rank) if i != axis), axis)
+    back = tuple(last.index(i) for i in range(value.rank))
+    x = g.cast(g.view(value, last), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
+    x = g.unary("NEG", x) if smallest else x
+    shape = tuple(out[p] for p in last)
+    values, places = g.ops(
+        "TOPK_V2", [x, g.constant(out[axis], np.int32)], [(shape, x.dtype), (shape, np.int32)]
+    )
+    values = g.unary("NEG", values) if smallest else values
+    return [
+        g.transpose(g.cast(values, value.dtype), back),
+        g.transpose(g.cast(places, np.int64), back),
+    ]
+
+
+@lowers("CumSum")
+def cumsum(g: Graph, node: Node) -> Tensor:
+    value = node.input(0)
+    axis = int(node.constant(1, "the axis").reshape(())) % value.rank
+    x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
+    flags = {"exclusive": bool(node.integer("exclusive")), "reverse": bool(node.integer("reverse"))}
+    made = g.op("CUMSUM", [x, g.constant(axis, np.int32)], x.shape, x.dtype, **flags)
+    return g.cast(made, value.dtype)
+
+
+@lowers("ReverseSequence")
+def reverse_sequence(g: Graph, node: Node) -> Tensor:
+    value, lengths = node.input(0), node.input(1)
+    axes = {"seqDim": node.integer("time_axis", 0), "batchDim": node.integer("batch_axis", 1)}
+    x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
+    made = g.op("REVERSE_SEQUENCE", [x, g.cast(g.tensor(lengths), np.int32)], x.shape, x.dtype, **axes)
+    return g.cast(made, value.dtype)

@@ -1,0 +1,135 @@
+"""Concat, Split, Slice, Pad: cutting and joining along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..emit import Tensor, Unsupported
+from ..layout import Graph, Laid
+from ..registry import Node, lowers
+
+
+@lowers("Concat")
+def concat(g: Graph, node: Node) -> Laid:
+    tensors, perm = g.alike(node.present())
+    return g.concat(tensors, perm.index(node.axis(0))), perm
+
+
+@lowers("Split")
+def split(g: Graph, node: Node) -> list[Laid]:
+    """The sizes are those of the outputs."""
+    value = node.input(0)
+    perm, x = next(iter(value.views.items()))
+    axis = node.axis(0)
+    place = perm.index(axis)
+    sizes = [o.shape[axis] for o in node.outputs]
+    shapes = [(tuple(o.shape[p] for p in perm), x.dtype) for o in node.outputs]
+    at = g.constant(place, np.int32)
+    if len(set(sizes)) == 1:
+        made = g.ops("SPLIT", [at, x], shapes, numSplits=len(sizes))
+    else:
+        made = g.ops("SPLIT_V", [x, g.constant(sizes, np.int32), at], shapes, numSplits=len(sizes))
+    return [(tensor, perm) for tensor in made]
+
+
+@lowers("Slice")
+def slice_(g: Graph, node: Node) -> Laid:
+    value = node.input(0)
+    perm, x = next(iter(value.views.items()))
+    if x.rank > 5:
+        raise Unsupported(f"a slice of {x.rank} axes; TFLite has 5", "reshape before it")
+    begin, step = [0] * value.rank, [1] * value.rank
+    for axis, start, stride in _bounds(node):
+        begin[axis], step[axis] = start, stride
+    out = node.outputs[0].shape
+    shape = tuple(out[p] for p in perm)
+    if all(s == 1 for s in step):
+        return g.slice(x, [begin[p] for p in perm], shape), perm
+    end = [b + s * size for b, s, size in zip(begin, step, out, strict=True)]
+    low = sum(1 << i for i, p in enumerate(perm) if end[p] < 0)  # "before the first", which -1 does not mean
+    places = [g.constant([v[p] for p in perm], np.int32) for v in (begin, end, step)]
+    return g.op("STRIDED_SLICE", [x, *places], shape, x.dtype, endMask=low), perm
+
+
+def _bounds(node: Node) -> list[tuple[int, int, int]]:
+    """(axis, start, step), starts clamped as ONNX says."""
+    shape = node.input(0).shape
+    if node.opset < 10:
+        starts = node.integers("starts") or []
+        axes = node.integers("axes") or list(range(len(starts)))
+        steps = [1] * len(starts)
+    else:
+        starts = [int(v) for v in node.constant(1, "the start of the slice")]
+        given = node.optional_constant(3, "the axes of the slice")
+        axes = list(range(len(starts))) if given is None else [int(v) for v in given]
+        strides = node.optional_constant(4, "the step of the slice")
+        steps = [1] * len(starts) if strides is None else [int(v) for v in strides]
+    found = []
+    for axis, start, step in zip(axes, starts, steps, strict=True):
+        size = shape[axis]
+        start = start + size if start < 0 else start
+        found.append((axis % len(shape), min(max(start, 0), size - 1 if step < 0 else size), step))
+    return found
+
+
+@lowers("Pad")
+def pad(g: Graph, node: Node) -> Laid:
+    value = node.input(0)
+    perm, x = next(iter(value.views.items()))
+    amounts = _amounts(node)
+    if any(a < 0 for pair in amounts for a in pair):
+        raise Unsupported("negative padding", "crop with a Slice")
+    shape = tuple(node.outputs[0].shape[p] for p in perm)
+    paddings = g.constant([amounts[p] for p in perm], np.int32)
+    mode = node.text("mode", "constant")
+    if mode == "reflect":
+        return g.op("MIRROR_PAD", [x, paddings], shape, x.dtype, mode="REFLECT"), perm
+    if mode == "edge":
+        return _edge(g, x, [amounts[p] for p in perm]), perm
+    if mode == "wrap":
+        return _wrap(g, x, [amounts[p] for p in perm]), perm
+    fill = _fill(node)
+    if fill == 0:
+        return g.op("PAD", [x, paddings], shape, x.dtype), perm
+    return g.op("PADV2", [x, paddings, g.constant(fill, x.dtype)], shape, x.dtype), perm
+
+
+def _amounts(node: Node) -> list[tuple[int, int]]:
+    rank = node.input(0).rank
+    if node.opset < 11:
+        flat = node.integers("pads") or node.integers("paddings") or []
+    else:
+        flat = [int(v) for v in node.constant(1, "the amount of padding")]
+    given = node.optional_constant(3, "the axes to pad") if node.opset >= 18 else None
+    axes = list(range(rank)) if given is None else [int(a) % rank for a in given]
+    amounts = [(0, 0)] * rank
+    for i, axis in enumerate(axes):
+        amounts[axis] = (flat[i], flat[i + len(axes)])
+    return amounts
+
+
+def _fill(node: Node) -> float:
+    if node.opset < 11:
+        return node.number("value", 0.0)
+    given = node.optional_constant(2, "the value to pad with")
+    return 0.0 if given is None else given.reshape(()).item()
+
+
+def _edge(g: Graph, x: Tensor, amounts: list[tuple[int, int]]) -> Tensor:
+    """The first and the last element of each axis, repeated: a gather with clamped indices."""
+    for axis, (begin, end) in enumerate(amounts):
+        if begin or end:
+            x = _taken(g, x, axis, np.clip(np.arange(-begin, x.shape[axis] + end), 0, x.shape[axis] - 1))
+    return x
+
+
+def _wrap(g: Graph, x: Tensor, amounts: list[tuple[int, int]]) -> Tensor:
+    for axis, (begin, end) in enumerate(amounts):
+        if begin or end:
+            x = _taken(g, x, axis, np.arange(-begin, x.shape[axis] + end) % x.shape[axis])
+    return x
+
+
+def _taken(g: Graph, x: Tensor, axis: int, places: np.ndarray) -> Tensor:
+    shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
+    return g.op("GATHER", [x, g.constant(places, np.int32)], shape, x.dtype, axis=axis)
