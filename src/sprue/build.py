@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from sprue.backend import Variant
 from sprue.canonical import parse
-from sprue.engine.action import Action, Output
+from sprue.engine.action import Action
 from sprue.engine.cache import Cache, Entry
+from sprue.engine.pool import Pool
 from sprue.engine.run import Failure, Listener, Outcome, run
 from sprue.errors import CheckError, SprueError
-from sprue.plan import Plan, Planned, plan
+from sprue.plan import Plan, Planned, measure, parity, plan
 from sprue.recipe import Choice, Recipe
 from sprue.select import Result, judge, select
 
@@ -24,7 +26,6 @@ class Tried:
     result: Result
     artifact: Entry | None = None
     verdict: Entry | None = None
-    measurement: Entry | None = None
     failure: Failure | None = None
 
 
@@ -71,95 +72,89 @@ def build(
     Raises SprueError for what is wrong with the model or its data: then there is nothing to choose from.
     """
     made = plan(recipe, timeout=timeout)
-    outcomes = run(made.actions, cache, jobs=jobs, threads=threads, listen=listen)
-    for name in (made.source, made.reference, made.calibration):
-        if name and (failure := outcomes[name].failure):
+    with Pool(jobs, threads) as pool:
+        outcomes = run(made.actions, cache, pool, listen)
+        for name in (made.source, made.reference, made.calibration):
+            if name and (failure := outcomes[name].failure):
+                raise _as_error(failure)
+        reference = _json(cache, outcomes[made.reference], "metric.json")
+        tried = [_judged(p, outcomes, cache, reference) for p in made.variants]
+        timing = {c.target.id: _measure(made, c, tried, timeout) for c in recipe.choices}
+        outcomes = run([a for a in timing.values() if a is not None], cache, pool, listen, outcomes)
+        targets = tuple(_chosen(c, tried, timing[c.target.id], outcomes, cache) for c in recipe.choices)
+        kept = {t.choice.target.id: t.kept.planned for t in targets if t.kept is not None}
+        if not kept:
+            return Build(made, targets, reference, None, outcomes)
+        compared = parity(made, kept, reference["output"])
+        outcomes = run([compared], cache, pool, listen, outcomes)
+        if failure := outcomes[compared.name].failure:
             raise _as_error(failure)
-    entry = _entry(outcomes, made.reference)
-    reference = _json(cache, entry, "metric.json")
-    targets = []
-    for choice in recipe.choices:
-        tried = tuple(_tried(p, outcomes, cache, reference) for p in made.variants if p.choice is choice)
-        kept = select([t.result for t in tried], choice.prefer)
-        targets.append(TargetBuild(choice, tried, next((t for t in tried if t.result is kept), None)))
-    parity, more = _parity(made, targets, cache, reference["output"], listen)
-    return Build(made, tuple(targets), reference, parity, {**outcomes, **more})
+        return Build(made, targets, reference, _json(cache, outcomes[compared.name], "parity.json"), outcomes)
 
 
-def _tried(
+def _judged(
     planned: Planned, outcomes: Mapping[str, Outcome], cache: Cache, reference: Mapping[str, Any]
 ) -> Tried:
+    """What became of a variant, but for its latency."""
     variant = planned.variant
     if planned.missing is not None:
         return Tried(planned, Result(variant, "failed", str(planned.missing), broken=True))
-    check, compiled, verify, measure = (
-        outcomes[n] for n in (planned.check, planned.compile, planned.verify, planned.measure)
-    )
-    failure = check.failure or compiled.failure or verify.failure or measure.failure
+    check, compiled, verify = (outcomes[n] for n in (planned.check, planned.compile, planned.verify))
+    if failure := check.failure or compiled.failure or verify.failure:
+        return Tried(planned, _failed(variant, failure), compiled.entry, verify.entry, failure)
+    verdict = _json(cache, verify, "verdict.json")
+    assert compiled.entry is not None
+    result = judge(variant, verdict, cache.size(compiled.entry), planned.choice.accept, reference)
+    return Tried(planned, result, compiled.entry, verify.entry)
+
+
+def _failed(variant: Variant, failure: Failure) -> Result:
+    step = failure.action.rpartition("/")[2] if variant.id in failure.action else failure.action
+    reason = failure.what if failure.refused else f"{step}: {failure.what}"
+    return Result(variant, "failed", reason, broken=not failure.refused)
+
+
+def _measure(made: Plan, choice: Choice, tried: Iterable[Tried], timeout: float) -> Action | None:
+    """The action that times what passed for a target; None if nothing of it runs natively here."""
+    native = [
+        t.planned
+        for t in tried
+        if t.planned.choice is choice and t.result.state == "verified" and t.result.execution == "native"
+    ]
+    return measure(made, choice, native, timeout) if native else None
+
+
+def _chosen(
+    choice: Choice,
+    tried: Iterable[Tried],
+    timing: Action | None,
+    outcomes: Mapping[str, Outcome],
+    cache: Cache,
+) -> TargetBuild:
+    """Add the latencies, and select."""
+    mine = [t for t in tried if t.planned.choice is choice]
+    if timing is not None:
+        outcome = outcomes[timing.name]
+        measured = {} if outcome.failure else _json(cache, outcome, "measurement.json")
+        mine = [
+            _timed(t, measured, outcome.failure) if t.planned.variant.id in timing.inputs else t for t in mine
+        ]
+    kept = select([t.result for t in mine], choice.prefer)
+    return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None))
+
+
+def _timed(tried: Tried, measured: Mapping[str, Mapping[str, float]], failure: Failure | None) -> Tried:
+    variant = tried.planned.variant
     if failure is not None:
-        reason = failure.what if failure.refused else f"{_step(failure.action)}: {failure.what}"
-        result = Result(variant, "failed", reason, broken=not failure.refused)
-        return Tried(planned, result, compiled.entry, verify.entry, measure.entry, failure)
-    artifact, verdict, measurement = (_present(o.entry) for o in (compiled, verify, measure))
-    result = judge(
-        variant,
-        _json(cache, verdict, "verdict.json"),
-        _json(cache, measurement, "measurement.json"),
-        cache.size(artifact),
-        planned.choice.accept,
-        reference,
-    )
-    return Tried(planned, result, artifact, verdict, measurement)
+        return replace(tried, result=_failed(variant, failure), failure=failure)
+    times = measured[variant.id]
+    result = replace(tried.result, load=times["load"], latency_p50=times["p50"], latency_p95=times["p95"])
+    return replace(tried, result=result)
 
 
-def _parity(
-    made: Plan, targets: list[TargetBuild], cache: Cache, output: str, listen: Listener
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Outcome]]:
-    kept = {t.choice.target.id: t.kept for t in targets if t.kept is not None}
-    if not kept:
-        return None, {}
-    # Only files cross from one graph to the next: what they need is named again, all cached by now.
-    needed = _with_needs(made, [made.reference, *(t.planned.verify for t in kept.values())])
-    inputs = {"reference": Output(made.reference, "outputs.npz")}
-    inputs |= {name: Output(t.planned.verify, "outputs.npz") for name, t in kept.items()}
-    tools = next(a for a in made.actions if a.name == made.reference).tools
-    action = Action(f"{made.recipe.name}/parity", "sprue.steps:parity", 1, {"output": output}, inputs, tools)
-    outcomes = run([*needed, action], cache, listen=lambda e: listen(e) if e.action == action.name else None)
-    failure = outcomes[action.name].failure
-    if failure is not None:
-        raise _as_error(failure)
-    return _json(cache, _entry(outcomes, action.name), "parity.json"), {action.name: outcomes[action.name]}
-
-
-def _with_needs(made: Plan, names: list[str]) -> list[Action]:
-    by_name = {a.name: a for a in made.actions}
-    found: dict[str, Action] = {}
-    waiting = list(names)
-    while waiting:
-        action = by_name[waiting.pop()]
-        if action.name not in found:
-            found[action.name] = action
-            waiting += action.needs()
-    return list(found.values())
-
-
-def _json(cache: Cache, entry: Entry, name: str) -> Any:
-    return parse(cache.read(entry.files[name]))
-
-
-def _entry(outcomes: Mapping[str, Outcome], name: str) -> Entry:
-    return _present(outcomes[name].entry)
-
-
-def _present(entry: Entry | None) -> Entry:
-    assert entry is not None
-    return entry
-
-
-def _step(action: str) -> str:
-    """`digits/server-cpu/openvino-float32/compile` -> `compile`; a shared action keeps its full name."""
-    parts = action.split("/")
-    return parts[-1] if len(parts) == 4 else action
+def _json(cache: Cache, outcome: Outcome, name: str) -> Any:
+    assert outcome.entry is not None
+    return parse(cache.read(outcome.entry.files[name]))
 
 
 def _as_error(failure: Failure) -> SprueError:

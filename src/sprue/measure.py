@@ -1,26 +1,30 @@
-"""Measurement: load time and latency of a loaded artifact, on this machine."""
+"""Measurement: load time and latency of loaded artifacts, on this machine.
+
+The candidates of a target are timed in interleaved rounds, so that whatever else the machine does meets all.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sprue.backend import Runner, Samples
+if TYPE_CHECKING:
+    from sprue.backend import Runner, Samples
 
-WARM_UP_SECONDS = 0.1
-SECONDS = 0.5
-MAX_RUNS = 2000
-MIN_RUNS = 20
 LOADS = 3
+ROUNDS = 10
+ROUND_SECONDS = 0.04
+ROUND_RUNS = 200
+MIN_ROUND_RUNS = 3
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds. Latency is of one sample; load time is the median of a few loads."""
+    """Seconds. Latency is of one sample; load time is the median of a few loads, after the imports."""
 
     load: float
     p50: float
@@ -29,27 +33,36 @@ class Latency:
     runs: int
 
 
-def latency(load: Callable[[], Runner], samples: Samples) -> Latency:
-    """Load the artifact anew and time it at batch 1, going round the samples."""
-    loads = []
+def latencies(loads: Mapping[str, Callable[[], Runner]], samples: Samples) -> dict[str, Latency]:
+    """Load each artifact anew and time it at batch 1, going round the samples."""
+    loaded = {name: _load(load) for name, load in loads.items()}
+    count = min(len(next(iter(samples.values()))), 64)
+    singles: list[Samples] = [
+        {n: np.ascontiguousarray(a[i : i + 1]) for n, a in samples.items()} for i in range(count)
+    ]
+    times: dict[str, list[float]] = {name: [] for name in loads}
+    for number in range(ROUNDS + 1):
+        for name, (runner, _) in loaded.items():
+            measured = _round(runner, singles)
+            # The first round warms up: lazy allocations, branch predictors, the clock of the processor.
+            times[name] += measured if number else []
+    return {name: _latency(loaded[name][1], times[name]) for name in loads}
+
+
+def _load(load: Callable[[], Runner]) -> tuple[Runner, float]:
+    load()  # what is imported on the way is paid here
+    seconds = []
     for _ in range(LOADS):
         started = time.perf_counter()
         runner = load()
-        loads.append(time.perf_counter() - started)
-    count = len(next(iter(samples.values())))
-    singles = [
-        {n: np.ascontiguousarray(a[i : i + 1]) for n, a in samples.items()} for i in range(min(count, 64))
-    ]
-    _run_for(runner, singles, WARM_UP_SECONDS)
-    times = _run_for(runner, singles, SECONDS)
-    p50, p95 = (float(q) for q in np.quantile(times, [0.5, 0.95]))
-    return Latency(float(np.median(loads)), p50, p95, min(times), len(times))
+        seconds.append(time.perf_counter() - started)
+    return runner, float(np.median(seconds))
 
 
-def _run_for(runner: Runner, singles: list[Samples], seconds: float) -> list[float]:
+def _round(runner: Runner, singles: list[Samples]) -> list[float]:
     times: list[float] = []
-    end = time.perf_counter() + seconds
-    while (time.perf_counter() < end or len(times) < MIN_RUNS) and len(times) < MAX_RUNS:
+    end = time.perf_counter() + ROUND_SECONDS
+    while len(times) < MIN_ROUND_RUNS or (len(times) < ROUND_RUNS and time.perf_counter() < end):
         sample = singles[len(times) % len(singles)]
         started = time.perf_counter()
         runner.run(sample)
@@ -57,6 +70,6 @@ def _run_for(runner: Runner, singles: list[Samples], seconds: float) -> list[flo
     return times
 
 
-def folder_bytes(folder: Path) -> int:
-    """The size of an artifact: of all its files."""
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+def _latency(load: float, times: list[float]) -> Latency:
+    p50, p95 = (float(q) for q in np.quantile(times, [0.5, 0.95]))
+    return Latency(load, p50, p95, min(times), len(times))

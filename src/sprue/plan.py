@@ -1,17 +1,18 @@
 """From a recipe to a graph of actions.
 
-    source --+-- reference -----------------------------------+-- verify -- (select, freeze)
+    source --+-- reference -----------------------------------+
              +-- calibration --+-- pass -- pass --+           |
-             +-- check --------+------------------+- compile -+-- measure
+             +-- check --------+------------------+- compile -+- verify
 
-Steps that do not depend on the variant are shared between all variants that need them. Planning reads TOML
-files and package metadata only: no model is loaded, no runtime imported.
+and, for those that passed, one `measure` for each target, which times its variants side by side, and one
+`parity` for all targets. Steps that do not depend on the variant are shared between all that need them.
+Planning reads TOML files and package metadata only: no model is loaded, no runtime imported.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from importlib.metadata import version as package_version
@@ -41,7 +42,6 @@ class Planned:
     check: str = ""
     compile: str = ""
     verify: str = ""
-    measure: str = ""
     missing: SprueError | None = None
 
 
@@ -135,11 +135,11 @@ class _Steps:
         model = Output(passes[-1].name if passes else self.source, "model.onnx")
         check = self._check()
         compiled = self._compile(model, check.name)
-        return [check, *passes, compiled, self._verify(compiled.name), self._measure(compiled.name)]
+        return [check, *passes, compiled, self._verify(compiled.name)]
 
     def planned(self) -> Planned:
-        check, compiled, verify, measure = (self._name(s) for s in ("check", "compile", "verify", "measure"))
-        return Planned(self.choice, self.variant, check, compiled, verify, measure)
+        check, compiled, verify = (self._name(s) for s in ("check", "compile", "verify"))
+        return Planned(self.choice, self.variant, check, compiled, verify)
 
     def _name(self, step: str) -> str:
         return f"{self.recipe.name}/{self.variant.target.id}/{self.variant.id}/{step}"
@@ -147,7 +147,7 @@ class _Steps:
     def _check(self) -> Action:
         inputs = {"model": Output(self.source, "model.onnx")}
         params = {"variant": asdict(self.variant)}
-        return _action(self._name("check"), "check_variant", inputs, params, self._tools())
+        return _action(self._name("check"), "check_variant", inputs, params, _tools(self.variant))
 
     def _passes(self) -> list[Action]:
         """A chain, each named by all that went before: variants share the beginnings of their chains."""
@@ -170,7 +170,13 @@ class _Steps:
             "check": Output(check),
             **self._calibration(self.backend.needs_calibration(self.variant), self.variant.id),
         }
-        return _action(self._name("compile"), "compile_variant", inputs, self._variant(), self._tools())
+        return _action(
+            self._name("compile"),
+            "compile_variant",
+            inputs,
+            _variant_params(self.variant),
+            _tools(self.variant),
+        )
 
     def _verify(self, compiled: str) -> Action:
         inputs = {
@@ -182,24 +188,12 @@ class _Steps:
         accept = self.choice.accept
         overrides = {"atol": accept.atol, "rtol": accept.rtol, "steps": accept.steps}
         tolerance = TOLERANCES[self.variant.precision].replaced(overrides)
-        params = self._variant() | {"tolerance": asdict(tolerance), "metric": self.recipe.model.metric}
-        tools = self._tools() | {"processor": processor()}
+        params = _variant_params(self.variant) | {
+            "tolerance": asdict(tolerance),
+            "metric": self.recipe.model.metric,
+        }
+        tools = _tools(self.variant) | {"processor": processor()}
         return _action(self._name("verify"), "verify_variant", inputs, params, tools)
-
-    def _measure(self, compiled: str) -> Action:
-        inputs = {"artifact": Output(compiled), "samples": Output(self.reference, "samples.npz")}
-        tools = self._tools() | {"machine": fingerprint()}
-        made = _action(self._name("measure"), "measure_variant", inputs, self._variant(), tools)
-        return replace(made, alone=True)
-
-    def _variant(self) -> dict[str, Any]:
-        """The variant without what changes nothing in the artifact: limits, words and runner labels."""
-        target = replace(self.variant.target, description="", limit_ram=None, limit_flash=None, runner=())
-        return {"variant": asdict(replace(self.variant, target=target))}
-
-    def _tools(self) -> dict[str, str]:
-        code = _backend_code(self.variant.backend)
-        return self.backend.tools() | {"backend": str(self.backend.version), "code": code}
 
     def _calibration(self, needed: bool, by: str) -> dict[str, Output]:
         if not needed:
@@ -211,6 +205,34 @@ class _Steps:
                 remedy='add calibration = "calibration.npz" to [data]',
             )
         return {"calibration": Output(self.calibration, "samples.npz")}
+
+
+def measure(made: Plan, choice: Choice, passed: Collection[Planned], timeout: float) -> Action:
+    """Time the artifacts of one target side by side. They must all run natively here."""
+    inputs: Inputs = {p.variant.id: Output(p.compile) for p in passed}
+    inputs = {**inputs, "samples": Output(made.reference, "samples.npz")}
+    params = {"variants": {p.variant.id: _variant_params(p.variant)["variant"] for p in passed}}
+    tools = {k: v for p in passed for k, v in _tools(p.variant).items()} | {"machine": fingerprint()}
+    name = f"{made.recipe.name}/{choice.target.id}/measure"
+    return replace(_action(name, "measure_variants", inputs, params, tools), alone=True, timeout=timeout)
+
+
+def parity(made: Plan, kept: Mapping[str, Planned], output: str) -> Action:
+    """Compare the reference's and the kept artifacts' output `output` on the same inputs, by target."""
+    inputs = {"reference": Output(made.reference, "outputs.npz")}
+    inputs |= {target: Output(p.verify, "outputs.npz") for target, p in kept.items()}
+    return _action(f"{made.recipe.name}/parity", "parity", inputs, {"output": output})
+
+
+def _variant_params(variant: Variant) -> dict[str, Any]:
+    """The variant without what changes nothing in the artifact: limits, words and runner labels."""
+    target = replace(variant.target, description="", limit_ram=None, limit_flash=None, runner=())
+    return {"variant": asdict(replace(variant, target=target))}
+
+
+def _tools(variant: Variant) -> dict[str, str]:
+    backend = find(variant.backend)
+    return backend.tools() | {"backend": str(backend.version), "code": _backend_code(variant.backend)}
 
 
 def _action(

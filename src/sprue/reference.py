@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sprue.backend import Samples
 from sprue.errors import SprueError
+
+if TYPE_CHECKING:
+    from sprue.backend import Samples
 
 Array = NDArray[np.generic]
 

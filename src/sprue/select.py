@@ -51,12 +51,11 @@ class Result:
 def judge(
     variant: Variant,
     verdict: Mapping[str, Any],
-    measurement: Mapping[str, Any] | None,
     size: int,
     accept: Accept,
     reference: Mapping[str, Any],
 ) -> Result:
-    """Hold a verdict against what the recipe accepts and the target allows."""
+    """Hold a verdict against what the recipe accepts and the target allows. `size` in bytes."""
     metric = METRICS[reference["metric"]]
     value = verdict["metric"]["value"]
     drop = metric.drop(reference["value"], value)
@@ -73,7 +72,6 @@ def judge(
         ),
     ]
     passed: State = "prepared" if verdict["execution"] == "stand-in" else "verified"
-    timed = measurement if measurement is not None and verdict["execution"] == "native" else {}
     return Result(
         variant=variant,
         state="failed" if reasons else passed,
@@ -85,9 +83,6 @@ def judge(
         flash=profile["flash"],
         ram=profile["ram"],
         instructions=profile["instructions"],
-        load=timed.get("load"),
-        latency_p50=timed.get("p50"),
-        latency_p95=timed.get("p95"),
         max_abs=max(float(o["max_abs"]) for o in outputs.values()),
         tolerance_used=float(outputs[worst]["used"]),
         same_answer=min(same) if same else None,

@@ -8,15 +8,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sprue import data, graph, source
-from sprue.backend import Pass, Samples, Variant, find
+from sprue.backend import Pass, Variant, find
 from sprue.canonical import canonical
 from sprue.errors import CheckError, SprueError
 from sprue.metric import METRICS
 from sprue.target import Target
+
+if TYPE_CHECKING:
+    from sprue.backend import Samples
 
 Inputs = Mapping[str, Path]
 Params = Mapping[str, Any]
@@ -129,18 +133,15 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     )
 
 
-def measure_variant(inputs: Inputs, params: Params, out: Path) -> None:
-    """artifact + samples -> measurement.json: seconds on this machine, or null if it is not native."""
+def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
+    """artifacts by variant id + samples -> measurement.json: seconds on this machine, by variant id."""
     from sprue import measure
 
-    variant = variant_from(params)
-    backend = find(variant.backend)
     samples = data.read_arrays(inputs["samples"])
-    if backend.load(inputs["artifact"], variant).execution != "native":
-        _write(out / "measurement.json", None)
-        return
-    timed = measure.latency(lambda: backend.load(inputs["artifact"], variant), samples)
-    _write(out / "measurement.json", asdict(timed))
+    variants = {name: variant_from({"variant": fields}) for name, fields in params["variants"].items()}
+    loads = {name: partial(find(v.backend).load, inputs[name], v) for name, v in variants.items()}
+    timed = measure.latencies(loads, samples)
+    _write(out / "measurement.json", {name: asdict(latency) for name, latency in timed.items()})
 
 
 def parity(inputs: Inputs, params: Params, out: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,11 @@ class Action:
         return {i.action for i in self.inputs.values() if isinstance(i, Output)}
 
 
-def graph(actions: Iterable[Action]) -> dict[str, Action]:
-    """The actions by name, each after those that it needs. A bug, not a user's mistake, raises ValueError."""
+def graph(actions: Iterable[Action], known: Collection[str] = ()) -> dict[str, Action]:
+    """The actions by name, each after those that it needs; those in `known` are done.
+
+    Raises ValueError for a cycle or a missing action: a bug, not a user's mistake.
+    """
     found: dict[str, Action] = {}
     for action in actions:
         if found.setdefault(action.name, action) != action:
@@ -48,9 +51,9 @@ def graph(actions: Iterable[Action]) -> dict[str, Action]:
     ordered: dict[str, Action] = {}
     waiting = dict(found)
     while waiting:
-        ready = [a for a in waiting.values() if a.needs() <= ordered.keys()]
+        ready = [a for a in waiting.values() if all(n in ordered or n in known for n in a.needs())]
         if not ready:
-            missing = {n for a in waiting.values() for n in a.needs()} - found.keys()
+            missing = {n for a in waiting.values() for n in a.needs()} - found.keys() - set(known)
             raise ValueError(f"a cycle, or inputs that no action makes: {sorted(missing or waiting)}")
         for action in ready:
             ordered[action.name] = waiting.pop(action.name)

@@ -71,6 +71,12 @@ class Pool:
         words = (answer["what"], answer["where"], answer["remedy"], answer["bug"])
         raise ActionFailed(*words, refused=answer["refused"])
 
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Kill all workers and what they started."""
         with self._lock:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from sprue.engine.action import Action, Output, graph
@@ -68,15 +69,16 @@ Listener = Callable[[Event], None]
 def run(
     actions: Iterable[Action],
     cache: Cache,
-    *,
-    jobs: int = 1,
-    threads: int = 1,
+    pool: Pool,
     listen: Listener = lambda _: None,
+    known: Mapping[str, Outcome] = MappingProxyType({}),
 ) -> dict[str, Outcome]:
-    """Run all actions; the outcome of each by name. An interrupt kills the workers and is raised again."""
-    build = _Build(graph(actions), cache, listen)
-    pool = Pool(jobs, threads)
-    executor = ThreadPoolExecutor(max_workers=jobs)
+    """Run all actions; the outcome of each by name, those `known` from an earlier run among them.
+
+    An interrupt closes the pool, which kills its workers, and is raised again.
+    """
+    build = _Build(graph(actions, known), cache, listen, known)
+    executor = ThreadPoolExecutor(max_workers=pool.size)
     running: dict[Future[Entry], Action] = {}
 
     def start(action: Action, named: Parts) -> None:
@@ -86,7 +88,7 @@ def run(
 
     cache.sweep()
     try:
-        while len(build.outcomes) < len(build.todo):
+        while build.unsettled():
             while build.ready:
                 action = build.ready.popleft()
                 if (named := build.missing(action)) is None:
@@ -99,8 +101,10 @@ def run(
                 start(*build.alone.popleft())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 build.finish(_settle(running.pop(future), future, cache))
-    finally:
+    except BaseException:
         pool.close()
+        raise
+    finally:
         executor.shutdown(wait=True, cancel_futures=True)
     return build.outcomes
 
@@ -108,21 +112,28 @@ def run(
 class _Build:
     """What is left to do, and what came of the rest. Touched by the main thread only."""
 
-    def __init__(self, todo: dict[str, Action], cache: Cache, listen: Listener) -> None:
-        self.todo = todo
-        self.outcomes: dict[str, Outcome] = {}
-        self.ready = deque(a for a in todo.values() if not a.needs())
+    def __init__(
+        self, todo: dict[str, Action], cache: Cache, listen: Listener, known: Mapping[str, Outcome]
+    ) -> None:
+        self.outcomes = dict(known)
+        blocked = {name: len(action.needs() - known.keys()) for name, action in todo.items()}
+        self.ready = deque(a for a in todo.values() if not blocked[a.name])
         self.alone: deque[tuple[Action, Parts]] = deque()
         self._cache = cache
         self._listen = listen
-        self._blocked = {name: len(action.needs()) for name, action in todo.items()}
+        self._left = len(todo)
+        self._blocked = blocked
         self._dependents: dict[str, list[Action]] = {name: [] for name in todo}
         for action in todo.values():
-            for name in action.needs():
+            for name in action.needs() - known.keys():
                 self._dependents[name].append(action)
         self._digests: dict[Path, str] = {}
 
+    def unsettled(self) -> int:
+        return self._left
+
     def finish(self, outcome: Outcome) -> None:
+        self._left -= 1
         self.outcomes[outcome.action.name] = outcome
         text = outcome.failure.what if outcome.failure else ""
         self._listen(
