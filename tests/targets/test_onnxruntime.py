@@ -192,7 +192,7 @@ def test_a_tensor_in_another_file_is_refused_inside_a_branch_too(
     result = helper.make_tensor_value_info("y", FLOAT, [2])
     graph = helper.make_graph([node], "made", [flag], [result])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    with pytest.raises(SprueError, match=r"'a' lies outside the file"):
+    with pytest.raises(SprueError, match=r"'[ab]' lies outside the file"):
         BACKEND.load(written(model, tmp_path), variant())
 
 
