@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sprue.backend import Samples
 
-INSTALL = "pip install 'sprue[tensorrt]' on a machine with an NVIDIA driver; see docs/gpu.md"
+INSTALL = "pip install tensorrt cuda-bindings (on a machine with an NVIDIA driver; see docs/gpu.md)"
 
 QUANTIZED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Where TensorRT has int8 kernels. Pairs around anything else (Gather, Transpose, LSTM) only cost rounding,

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
-
-import numpy as np
 
 from sprue.errors import SprueError
 
-from .engine import ERROR, FRAME, SECONDS, TENSOR
+from .engine import pack, unpack
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     Arrays = dict[str, NDArray[np.generic]]
@@ -32,7 +31,6 @@ BUILD_SECONDS = 1800.0
 RUN_SECONDS = 120.0
 """For one batch, or for loading an engine."""
 MAX_ANSWER = 16 * 2**20
-MAX_REPLY = 2**32
 
 
 class ChildError(SprueError):
@@ -98,15 +96,14 @@ class EngineProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            bufsize=0,
         )
         self._exchange(b"")
 
     def __call__(self, feeds: Arrays) -> Arrays:
-        buffer = io.BytesIO()
-        np.savez(buffer, **{TENSOR + n: a for n, a in feeds.items()})  # type: ignore[arg-type]  # any array
-        answer = self._exchange(FRAME.pack(buffer.tell()) + buffer.getvalue())
-        self.seconds = float(answer.pop(SECONDS, np.float64(0)))
-        return {n.removeprefix(TENSOR): a for n, a in answer.items()}
+        outputs, facts = self._exchange(pack(feeds))
+        self.seconds = float(facts.get("seconds", 0.0))
+        return outputs
 
     def close(self) -> None:
         self._child.kill()
@@ -121,50 +118,45 @@ class EngineProcess:
         if hasattr(self, "_child"):
             self.close()
 
-    def _exchange(self, message: bytes) -> Arrays:
+    def _exchange(self, message: bytes) -> tuple[Arrays, dict[str, Any]]:
         """Send a message, read the answer; whatever goes wrong, the child is gone after it."""
         if self._log.closed:
             raise ChildError("the engine's process has ended; load the artifact again")
         try:
-            answer = self._answer(message)
-            if ERROR in answer:
-                raise ChildError(str(answer[ERROR]))
+            outputs, facts = self._answer(message)
+            if "error" in facts:
+                raise ChildError(str(facts["error"]))
         except BaseException:
             self.close()
             raise
-        return answer
+        return outputs, facts
 
-    def _answer(self, message: bytes) -> Arrays:
-        """A timer kills a child that hangs, which ends the read."""
+    def _answer(self, message: bytes) -> tuple[Arrays, dict[str, Any]]:
         assert self._child.stdin is not None
-        late = threading.Event()
-        timer = threading.Timer(self._limit, self._give_up, [late])
-        timer.start()
+        self._deadline = time.monotonic() + self._limit
         try:
-            self._child.stdin.write(message)
-            self._child.stdin.flush()
-            (size,) = FRAME.unpack(self._read(FRAME.size))
-            body = self._read(size) if size <= MAX_REPLY else b""
+            left = memoryview(message)
+            while left:  # a raw pipe may take less than it is given
+                left = left[self._child.stdin.write(left) :]
+            return unpack(self._read)
         except (OSError, EOFError) as error:
-            raise ChildError(self._ended(late.is_set())) from error
-        finally:
-            timer.cancel()
-        try:
-            with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
+            raise ChildError(self._ended(isinstance(error, TimeoutError))) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ChildError("the engine's process answered nonsense") from error
 
-    def _give_up(self, late: threading.Event) -> None:
-        late.set()
-        self._child.kill()
-
     def _read(self, size: int) -> bytes:
+        """`size` bytes, fewer at the end of the pipe. Raises TimeoutError at the deadline."""
         assert self._child.stdout is not None
-        data = self._child.stdout.read(size)
-        if len(data) < size:
-            raise EOFError("the pipe ended")
-        return data
+        waiting, data = select.poll(), bytearray()
+        waiting.register(self._child.stdout, select.POLLIN)
+        while len(data) < size:
+            if not waiting.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+                raise TimeoutError
+            part = os.read(self._child.stdout.fileno(), min(size - len(data), 2**20))
+            if not part:
+                break
+            data += part
+        return bytes(data)
 
     def _ended(self, late: bool) -> str:
         if late:

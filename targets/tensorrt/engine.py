@@ -15,8 +15,8 @@ The first three print one line of JSON. This file imports nothing of sprue.
 from __future__ import annotations
 
 import importlib
-import io
 import json
+import math
 import os
 import struct
 import sys
@@ -25,12 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-FRAME = struct.Struct("<Q")
-"""Before each message of `serve`: the number of bytes that follow."""
-ERROR = "error"
-"""The member of a `serve` answer that holds a message. Tensors are members named `TENSOR + name`."""
-SECONDS = "seconds"
-TENSOR = "="
+HEAD = struct.Struct("<QQ")
+"""Before each message of `serve`: the sizes in bytes of its JSON header and of the tensors after it."""
+MAX_HEADER, MAX_TENSORS = 2**20, 2**32
 
 
 def probe(request: dict[str, Any]) -> dict[str, Any]:
@@ -88,21 +85,56 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(request: dict[str, Any], answers: BinaryIO) -> None:
-    """Load `plan`, then for each npz of inputs on standard input answer with one of outputs."""
-    import numpy as np
-
+    """Load `plan`, then answer each message of inputs on standard input with one of outputs."""
     run = _Engine(request["plan"])
-    _send(answers, {})  # ready
+    _say(answers, pack({}))  # ready
     while True:
-        head = sys.stdin.buffer.read(FRAME.size)
-        if len(head) < FRAME.size:
+        try:
+            feeds, _ = unpack(sys.stdin.buffer.read)
+        except EOFError:
             return
-        with np.load(io.BytesIO(sys.stdin.buffer.read(*FRAME.unpack(head))), allow_pickle=False) as asked:
-            feeds = {name.removeprefix(TENSOR): asked[name] for name in asked.files}
         start = time.perf_counter()
         outputs = run(feeds)
-        seconds = time.perf_counter() - start
-        _send(answers, {**{TENSOR + n: a for n, a in outputs.items()}, SECONDS: np.float64(seconds)})
+        _say(answers, pack(outputs, seconds=time.perf_counter() - start))
+
+
+def pack(tensors: dict[str, Any], **facts: float | str) -> bytes:
+    """A message: sizes, the header {"tensors": [[name, dtype, shape], ...], **facts}, the raw tensors."""
+    import numpy as np
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    listed = [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()]
+    header = json.dumps({**facts, "tensors": listed}).encode()
+    body = b"".join(a.tobytes() for a in arrays.values())
+    return HEAD.pack(len(header), len(body)) + header + body
+
+
+def unpack(read: Callable[[int], bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors and facts of the next message. Raises EOFError at the end, ValueError for what is none."""
+    import numpy as np
+
+    sizes = HEAD.unpack(_exactly(read, HEAD.size))
+    if sizes[0] > MAX_HEADER or sizes[1] > MAX_TENSORS:
+        raise ValueError("the message is too large")
+    facts = json.loads(_exactly(read, sizes[0]))
+    body, offset, tensors = _exactly(read, sizes[1]), 0, {}
+    for name, kind, shape in facts.pop("tensors"):
+        dtype, count = np.dtype(kind), math.prod(shape)
+        tensors[name] = np.frombuffer(body, dtype, count, offset).reshape(shape)
+        offset += count * dtype.itemsize
+    return tensors, facts
+
+
+def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    data = read(size)
+    if len(data) < size:
+        raise EOFError("the pipe ended")
+    return data
+
+
+def _say(stream: BinaryIO, message: bytes) -> None:
+    stream.write(message)
+    stream.flush()
 
 
 class _Engine:
@@ -204,16 +236,6 @@ def _checked(cuda: Any, result: tuple[Any, ...]) -> Any:
     return values[0] if values else None
 
 
-def _send(stream: BinaryIO, members: dict[str, Any]) -> None:
-    import numpy as np
-
-    buffer = io.BytesIO()
-    np.savez(buffer, **members)  # an empty archive says "ready"
-    stream.write(FRAME.pack(buffer.tell()))
-    stream.write(buffer.getvalue())
-    stream.flush()
-
-
 def main(arguments: list[str]) -> int:
     verb, request = arguments[0], json.loads(arguments[1]) if len(arguments) > 1 else {}
     answers = os.fdopen(os.dup(1), "wb")
@@ -227,15 +249,12 @@ def main(arguments: list[str]) -> int:
                 "support": support,
                 "build": build,
             }
-            answers.write(json.dumps(verbs[verb](request), sort_keys=True).encode() + b"\n")
-            answers.flush()
+            _say(answers, json.dumps(verbs[verb](request), sort_keys=True).encode() + b"\n")
     except Exception as error:  # the parent turns this into its own error, with the text that we know
         text = f"{type(error).__name__}: {error}"
-        if verb == "serve":
-            _send(answers, {ERROR: text})
-        else:
-            answers.write(json.dumps({ERROR: text}).encode() + b"\n")
-            answers.flush()
+        _say(
+            answers, pack({}, error=text) if verb == "serve" else json.dumps({"error": text}).encode() + b"\n"
+        )
         return 1
     return 0
 

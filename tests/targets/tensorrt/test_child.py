@@ -196,7 +196,7 @@ def test_an_engine_that_hangs_is_killed(
 def test_a_server_that_talks_nonsense_is_an_error(tmp_path: Path) -> None:
     for text in (
         "import sys; sys.stdout.buffer.write(b'x' * 4096)",
-        "import sys, struct; sys.stdout.buffer.write(struct.pack('<Q', 4) + b'abcd'); sys.stdin.read()",
+        "import sys, struct; sys.stdout.buffer.write(struct.pack('<QQ', 4, 0) + b'abcd'); sys.stdin.read()",
     ):
         with pytest.raises(ChildError, match="nonsense"):
             EngineProcess(tmp_path / "plan", program(tmp_path, text), 20)
