@@ -1,0 +1,111 @@
+"""Can this model become C for this target? Answered without compiling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import ModelProto
+
+from sprue.backend import Finding, Variant
+from sprue.errors import SprueError
+from sprue.target import Precision
+
+from .lower import Program, lower
+from .machine import machine
+from .nodes import Flash, Read, Unsupported
+from .read import read_graph
+from .rewrite import rewrite
+
+
+def lowered(model: ModelProto) -> tuple[Program | None, list[Finding]]:
+    """The program of a model whose shapes are all fixed, or everything that stands in its way."""
+    graph, findings = read_graph(model)
+    if findings:
+        return None, findings
+    try:
+        return lower(rewrite(graph))
+    except Unsupported as error:
+        return None, [Finding("operator", "", "", error.reason, error.remedy)]
+
+
+def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) -> list[Finding]:
+    """Unsupported operators, shapes and limits of the source model, as it will be after Simplify.
+
+    For int8-static the limits are a lower bound: one byte for each weight and activation.
+    """
+    from sprue.passes.simplify import Simplify
+
+    if variant.precision not in precisions:
+        offered = ", ".join(precisions)
+        reason = f"the C backend has no {variant.precision}"
+        return [Finding("precision", "", "", reason, f"it offers {offered}")]
+    try:
+        machine(variant.target)
+    except SprueError as error:
+        return [Finding("precision", "", "", error.what, error.remedy)]
+    try:
+        simple = Simplify(batch=1).apply(model, {})
+    except SprueError as error:
+        return [Finding("shape", "", "", error.what, error.remedy)]
+    program, findings = lowered(simple)
+    if program is None:
+        return findings
+    return _limits(program, variant)
+
+
+def _limits(program: Program, variant: Variant) -> list[Finding]:
+    int8 = variant.precision == "int8-static"
+    ram = _int8_arena(program) if int8 else program.plan.bytes
+    flash = weight_bytes(program, int8=int8)
+    least = "at least " if int8 else ""
+    found = []
+    target = variant.target
+    for what, need, limit, remedy in (
+        ("RAM", ram, target.limit_ram, "a smaller model or input, or a larger limit.ram"),
+        ("flash", flash, target.limit_flash, "a smaller model, or a larger limit.flash"),
+    ):
+        if limit is not None and need > limit:
+            use = "its tensors" if what == "RAM" else "its weights"
+            reason = f"{use} need {least}{need} bytes of {what}, the limit is {limit}"
+            better = f"int8-static, {remedy}" if not int8 else remedy
+            found.append(Finding("limit", "", "", reason, better))
+    return found
+
+
+def weight_bytes(program: Program, *, int8: bool) -> int:
+    """Bytes of constants in flash; with `int8`, one byte per element of what is float32 now."""
+    seen: set[tuple[str, bytes]] = set()
+    total = 0
+    for placed in program.calls:
+        for argument in placed.call.arguments:
+            if isinstance(argument, Flash):
+                data = argument.data
+            elif isinstance(argument, Read) and _root(program, argument.name) in program.graph.constants:
+                data = program.graph.constants[_root(program, argument.name)]
+            else:
+                continue
+            key = (data.dtype.name, data.tobytes())
+            if key not in seen:
+                seen.add(key)
+                total += data.size if int8 and data.dtype == np.float32 else data.nbytes
+    return total
+
+
+def _root(program: Program, name: str) -> str:
+    return program.roots.get(name, name)
+
+
+def _int8_arena(program: Program) -> int:
+    """The lower bound of the arena if every float tensor took one byte per element, without scratch."""
+    from .memory import Block, lower_bound
+
+    blocks: list[Block] = []
+    for block in program.blocks:
+        value = program.values.get(block.name)
+        if value is None:
+            continue  # scratch: the integer kernels need less or none
+        float32 = value.dtype == np.float32
+        size = value.size if float32 and block.first >= 0 and block.last < len(program.calls) else value.bytes
+        blocks.append(Block(block.name, max(size, 1), block.first, block.last))
+    return lower_bound(blocks)

@@ -1,0 +1,132 @@
+"""The artifact's folder: C sources, CMake project, self-test, firmware, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from sprue.backend import Variant
+from sprue.canonical import canonical
+from sprue.errors import SprueError
+
+from . import toolchain
+from .elf import read_firmware
+from .emit import Port, Source, render
+from .golden import Golden, golden_vectors, tolerance
+from .literals import c_array, c_float
+from .lower import Program
+from .machine import FLASH_ORIGIN, RAM_ORIGIN, Machine
+
+FIRMWARE = "firmware.elf"
+PREFIX = "model"
+STACK_ROOM = 256 * 1024
+"""RAM that the linker script leaves for the stack beside the arena, at least: what does not fit a board is
+measured and reported, not hidden behind a linker error."""
+
+
+def write_artifact(
+    out: Path, model: ModelProto, program: Program, source: Source, variant: Variant, machine: Machine,
+    samples: Mapping[str, NDArray[np.generic]],
+) -> None:  # fmt: skip
+    """Write everything and build the firmware. Deterministic for a given model, target and toolchain."""
+    for port in (*source.inputs, *source.outputs):
+        if len(port.value.shape) > 8:
+            raise SprueError(f"'{port.name}' has more than 8 dimensions", remedy="reshape it in the model")
+    src = out / "src"
+    src.mkdir()
+    for name, text in source.files.items():
+        _write(src / name, text)
+    golden = golden_vectors(model, samples)
+    _write(src / "selftest.c", _selftest(model, source, golden, quantized=variant.precision != "float32"))
+    _write(src / "main.c", _main(source))
+    _write(src / "boot.c", render(machine.boot, {}))
+    _write(src / "link.ld", _linker_script(source, variant))
+    cmake = {"graph": program.graph.name.replace("\n", " "), "prefix": PREFIX, "gcc": machine.gcc}
+    _write(out / "CMakeLists.txt", render("CMakeLists.txt.j2", cmake))
+    sources = [f"src/{PREFIX}.c", "src/main.c", "src/boot.c"]
+    toolchain.build_firmware(out, sources, machine, "src/link.ld", FIRMWARE)
+    (out / "report.json").write_bytes(canonical(_report(out, program, source, variant)) + b"\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _selftest(model: ModelProto, source: Source, golden: Golden, *, quantized: bool) -> str:
+    def described(port: Port, kind: str, values: NDArray[np.generic]) -> dict[str, object]:
+        limit = tolerance(model, port.name, values, quantized=quantized) if kind == "output" else None
+        return {
+            "kind": kind, "symbol": port.symbol, "type": port.type, "count": max(port.value.size, 1),
+            "texts": [c_array(v) for v in values],
+            "tolerance": None if limit is None else c_float(limit),
+        }  # fmt: skip
+
+    return render(
+        "selftest.c.j2",
+        {
+            "prefix": PREFIX,
+            "samples": golden.samples,
+            "inputs": [described(p, "input", golden.inputs[p.name]) for p in source.inputs],
+            "outputs": [described(p, "output", golden.outputs[p.name]) for p in source.outputs],
+        },
+    )
+
+
+def _main(source: Source) -> str:
+    ports = [
+        {
+            "accessor": f"{PREFIX}_{kind}_{port.symbol}",
+            "name": port.name, "count": port.value.size, "dtype": port.value.dtype.name,
+            "rank": len(port.value.shape), "shape": ", ".join(map(str, port.value.shape)) or "0",
+        }
+        for kind, group in (("input", source.inputs), ("output", source.outputs))
+        for port in group
+    ]  # fmt: skip
+    name_bytes = max(len(str(p["name"]).encode()) for p in ports) + 1
+    params = {
+        "prefix": PREFIX, "guard": PREFIX.upper(),
+        "inputs": len(source.inputs), "outputs": len(source.outputs),
+        "ports": ports, "name_bytes": -(-name_bytes // 4) * 4,
+    }  # fmt: skip
+    return render("main.c.j2", params)
+
+
+def _linker_script(source: Source, variant: Variant) -> str:
+    ram = max(variant.target.limit_ram or 0, source.arena_bytes + STACK_ROOM)
+    flash = max(variant.target.limit_flash or 0, source.constants_bytes + 1024 * 1024)
+    params = {
+        "flash_origin": FLASH_ORIGIN, "flash_length": -(-flash // 8) * 8,
+        "ram_origin": RAM_ORIGIN, "ram_length": -(-ram // 8) * 8,
+    }  # fmt: skip
+    return render("link.ld.j2", params)
+
+
+def _report(out: Path, program: Program, source: Source, variant: Variant) -> dict[str, object]:
+    firmware = read_firmware(out / FIRMWARE)
+    offsets = program.plan.offsets
+    blocks = [
+        {
+            "bytes": b.bytes,
+            "first": b.first,
+            "last": b.last,
+            "name": b.name.strip("\0"),
+            "offset": offsets[b.name],
+        }
+        for b in sorted(program.blocks, key=lambda b: (b.first, offsets[b.name], b.name))
+    ]
+    return {
+        "arena": {"bytes": source.arena_bytes, "lower_bound": program.plan.bound, "blocks": blocks},
+        "flash": {"bytes": firmware.flash, "weights": source.constants_bytes},
+        "static_ram": firmware.ram,
+        "kernels": source.kernels,
+        "steps": [
+            {"kernel": c.call.template.split(".")[0], "node": c.node.name, "op": c.node.op}
+            for c in program.calls
+        ],
+        "precision": variant.precision,
+        "target": variant.target.id,
+    }

@@ -1,0 +1,96 @@
+"""numpy -> C text: types, literals and identifiers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from .nodes import Array
+
+TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "bool": "uint8_t",
+    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+"""numpy dtype -> C type. A bool is one byte, 0 or 1: `_Bool` would make other bytes undefined behaviour."""
+
+
+def c_type(dtype: np.dtype[np.generic]) -> str:
+    return TYPES[dtype.name]
+
+
+def c_float(value: float) -> str:
+    """A float32 literal that reads back as exactly `value`."""
+    number = float(np.float32(value))
+    if np.isnan(number):
+        return '__builtin_nanf("")'
+    if np.isinf(number):
+        return "__builtin_inff()" if number > 0 else "-__builtin_inff()"
+    short = f"{np.float32(number)!s}"
+    text = short if "." in short or "e" in short else short + ".0"
+    return text + "f"
+
+
+def c_double(value: float) -> str:
+    if np.isnan(value):
+        return '__builtin_nan("")'
+    if np.isinf(value):
+        return "__builtin_inf()" if value > 0 else "-__builtin_inf()"
+    return repr(float(value))
+
+
+def c_integer(value: int) -> str:
+    """A literal that is in range for its own type: C has no literal for INT32_MIN or INT64_MIN."""
+    if value == -(2**63):
+        return "INT64_MIN"
+    if value == -(2**31):
+        return "INT32_MIN"
+    if value > 2**63 - 1:
+        return f"{value}u"
+    return str(value)
+
+
+def c_literal(value: object, dtype: np.dtype[np.generic]) -> str:
+    if dtype.name == "float32":
+        return c_float(float(value))  # type: ignore[arg-type]  # an element of an array of `dtype`
+    if dtype.name == "float64":
+        return c_double(float(value))  # type: ignore[arg-type]
+    return c_integer(int(value))  # type: ignore[call-overload]
+
+
+def c_array(data: Array) -> str:
+    """The initializer of an array, in lines of at most about 110 columns."""
+    return "\n".join(_lines(c_literal(v, data.dtype) for v in data.ravel().tolist()))
+
+
+def _lines(items: Iterable[str]) -> Iterable[str]:
+    line = "   "
+    for item in items:
+        if len(line) + len(item) > 108:
+            yield line
+            line = "   "
+        line += f" {item},"
+    yield line
+
+
+def identifier(name: str, taken: set[str]) -> str:
+    """`name` as a C identifier that is not in `taken`, to which it is added."""
+    stem = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")[:40] or "tensor"
+    made, count = stem, 1
+    while made in taken:
+        count += 1
+        made = f"{stem}_{count}"
+    taken.add(made)
+    return made
+
+
+def comment(text: str) -> str:
+    """`text` as it may stand inside a C comment: nothing in it can end the comment."""
+    return (
+        "".join(c if c.isprintable() and c != "\\" else "?" for c in text)
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+    )

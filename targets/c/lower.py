@@ -1,0 +1,231 @@
+"""Graph -> Program: each node to C calls, tensors to blocks of the arena.
+
+Operators are found by file: every module of `ops/` holds `OPERATORS`, operator name -> lowering. A new one
+is a new file there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from sprue.backend import Finding
+
+from . import memory, ops
+from .memory import Block, Plan
+from .nodes import Alias, Call, Graph, Node, Read, Scratch, Step, Unsupported, Value, Write
+
+TILES = (4, 2, 1)
+"""Pixels that a convolution computes at once: more share their loads, and need more scratch memory."""
+MOST_TRIALS = 32
+"""Plans tried at most when not all larger tiles fit together."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a lowering may spend: `tile` output pixels or rows computed at once."""
+
+    tile: int = 1
+
+
+Lowering = Callable[[Node, Graph, Effort], Sequence[Step]]
+
+
+@dataclass(frozen=True)
+class PlacedCall:
+    """A call and the node that it came from."""
+
+    node: Node
+    call: Call
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is to be emitted.
+
+    `roots`: tensor -> the block that holds it, where that is not its own: what it is an alias of or reuses.
+    """
+
+    graph: Graph
+    calls: tuple[PlacedCall, ...]
+    values: Mapping[str, Value]
+    roots: Mapping[str, str]
+    blocks: tuple[Block, ...]
+    plan: Plan
+
+    def offset(self, tensor: str) -> int | None:
+        """Bytes from the start of the arena; None for a constant."""
+        return self.plan.offsets.get(self.roots.get(tensor, tensor))
+
+    def scratch_offset(self, call: int, argument: int) -> int:
+        return self.plan.offsets[scratch_name(call, argument)]
+
+
+def scratch_name(call: int, argument: int) -> str:
+    return f"\0scratch {call} {argument}"  # no ONNX tensor is called so: checked when the graph is read
+
+
+@cache
+def operators() -> Mapping[str, Lowering]:
+    """Operator name -> lowering, of all modules in `ops/`."""
+    found: dict[str, Lowering] = {}
+    for module in sorted(pkgutil.iter_modules(ops.__path__), key=lambda m: m.name):
+        found.update(importlib.import_module(f"{ops.__name__}.{module.name}").OPERATORS)
+    return found
+
+
+def lower(graph: Graph) -> tuple[Program | None, list[Finding]]:
+    """The program, or the findings for every node that cannot be lowered."""
+    findings: list[Finding] = []
+    choices: list[list[tuple[Step, ...]]] = []
+    for node in graph.nodes:
+        try:
+            choices.append(_lowered(node, graph))
+        except Unsupported as error:
+            findings.append(Finding("operator", node.name, node.op, error.reason, error.remedy))
+    if findings:
+        return None, findings
+    smallest = _program(graph, [c[-1] for c in choices])
+    return _with_affordable_tiles(graph, choices, smallest), []
+
+
+def _lowered(node: Node, graph: Graph) -> list[tuple[Step, ...]]:
+    """The steps of one node for each of TILES; shorter where the tile changes nothing."""
+    lowering = operators().get(node.op)
+    if lowering is None:
+        raise Unsupported(f"the operator {node.op} has no C kernel")
+    for name in (*node.inputs, *node.outputs):
+        if name:
+            graph.value(name)
+    made: list[tuple[Step, ...]] = []
+    scratches: list[int] = []
+    for tile in TILES:
+        steps = tuple(lowering(node, graph, Effort(tile)))
+        scratch = max((s.scratch for s in steps if isinstance(s, Call)), default=0)
+        if scratch not in scratches:
+            made.append(steps)
+            scratches.append(scratch)
+    return made
+
+
+def _with_affordable_tiles(graph: Graph, choices: list[list[tuple[Step, ...]]], smallest: Program) -> Program:
+    """For each node the largest tile that makes the arena no larger than the smallest tiles need.
+
+    All at once where what lives beside each call leaves room for it; one by one if the plan then grows.
+    """
+    spare = _spare_bytes(smallest)
+    wanted = [
+        next((s for s in c if _most_scratch(s) - _most_scratch(c[-1]) <= spare.get(node.name, 0)), c[-1])
+        for node, c in zip(graph.nodes, choices, strict=True)
+    ]
+    program = _program(graph, wanted)
+    if program.plan.bytes <= smallest.plan.bytes:
+        return program
+    best, chosen = smallest, [c[-1] for c in choices]
+    for index in [i for i, c in enumerate(choices) if wanted[i] is not c[-1]][:MOST_TRIALS]:
+        tried = [*chosen[:index], wanted[index], *chosen[index + 1 :]]
+        program = _program(graph, tried)
+        if program.plan.bytes <= smallest.plan.bytes:
+            best, chosen = program, tried
+    return best
+
+
+def _most_scratch(steps: Sequence[Step]) -> int:
+    return max((s.scratch for s in steps if isinstance(s, Call)), default=0)
+
+
+def _spare_bytes(program: Program) -> dict[str, int]:
+    """Node name -> bytes of the arena that no block uses while its calls run."""
+    live = [0] * len(program.calls)
+    for block in program.blocks:
+        for step in range(max(block.first, 0), min(block.last + 1, len(live))):
+            live[step] += block.padded
+    spare: dict[str, int] = {}
+    for placed, used in zip(program.calls, live, strict=True):
+        left = program.plan.bytes - used
+        spare[placed.node.name] = min(spare.get(placed.node.name, left), left)
+    return spare
+
+
+def _program(graph: Graph, steps: Sequence[tuple[Step, ...]]) -> Program:
+    calls: list[PlacedCall] = []
+    aliases: dict[str, str] = {}
+    values = dict(graph.values)
+    for node, lowered in zip(graph.nodes, steps, strict=True):
+        for step in lowered:
+            if isinstance(step, Alias):
+                aliases[step.output] = aliases.get(step.input, step.input)
+                continue
+            calls.append(PlacedCall(node, step))
+            values |= {
+                a.name: a.value for a in step.arguments if isinstance(a, Write) and a.value is not None
+            }
+    roots = _share(graph, calls, values, aliases)
+    blocks = tuple(_blocks(graph, calls, values, roots))
+    return Program(graph, tuple(calls), values, roots, blocks, memory.plan(blocks))
+
+
+def _share(
+    graph: Graph, calls: Sequence[PlacedCall], values: Mapping[str, Value], aliases: Mapping[str, str]
+) -> dict[str, str]:
+    """Tensor -> root: aliases first, then results that take the place of an input that dies."""
+    roots = dict(aliases)
+    last = {
+        roots.get(a.name, a.name): i
+        for i, c in enumerate(calls)
+        for a in c.call.arguments
+        if isinstance(a, Read)
+    }
+    last |= {roots.get(o, o): len(calls) for o in graph.outputs}
+    for index, placed in enumerate(calls):
+        for output, source in placed.call.reuse:
+            root = roots.get(source, source)
+            free = last.get(root) == index and root not in graph.constants and output not in roots
+            fits = (
+                values[output].bytes <= values[root].bytes
+                and values[output].dtype.itemsize <= values[root].dtype.itemsize
+            )
+            if free and fits and output not in _written_before(calls, index):
+                roots |= {name: root for name, r in roots.items() if r == output}
+                roots[output] = root
+                last[root] = max(index, last.get(output, index))
+                break
+    return roots
+
+
+def _written_before(calls: Sequence[PlacedCall], index: int) -> set[str]:
+    """What earlier calls wrote: such a tensor (a part of a Concat) is already somewhere."""
+    return {a.name for c in calls[:index] for a in c.call.arguments if isinstance(a, Write)}
+
+
+def _blocks(
+    graph: Graph, calls: Sequence[PlacedCall], values: Mapping[str, Value], roots: Mapping[str, str]
+) -> list[Block]:
+    """One block for each root tensor and each scratch. Inputs live from the start, outputs to the end."""
+    spans: dict[str, tuple[int, int]] = {}
+
+    def use(name: str, step: int) -> None:
+        root = roots.get(name, name)
+        if root not in graph.constants:
+            first, last = spans.get(root, (step, step))
+            spans[root] = (min(first, step), max(last, step))
+
+    for name in graph.inputs:
+        use(name, -1)
+    blocks: list[Block] = []
+    for index, placed in enumerate(calls):
+        for position, argument in enumerate(placed.call.arguments):
+            if isinstance(argument, Read | Write):
+                use(argument.name, index)
+            elif isinstance(argument, Scratch) and argument.bytes:
+                blocks.append(Block(scratch_name(index, position), argument.bytes, index, index))
+    for name in graph.outputs:
+        use(name, len(calls))
+    for name, (first, last) in spans.items():
+        value = values[name]
+        alignment = max(memory.ALIGNMENT, value.dtype.itemsize)
+        blocks.append(Block(name, max(value.bytes, 1), first, last, alignment))
+    return blocks

@@ -1,0 +1,277 @@
+"""Convolution, in three forms chosen by shape.
+
+Dense and grouped: a few output pixels at a time (`Effort.tile`), their inputs gathered into scratch columns
+with the padding in place, so that the multiplication loop knows no borders; weights are packed in blocks of
+output channels in the order that the loop reads them. Depthwise: one padded input plane at a time in scratch;
+as the plane is a copy, the result may take the place of the input, and so it may for pointwise convolutions
+that do not add channels. Weights that are computed at run time: plain loops.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..literals import c_float
+from ..lower import Effort
+from ..nodes import (
+    Argument,
+    Array,
+    Call,
+    Clamp,
+    Flash,
+    Graph,
+    Node,
+    Quant,
+    Read,
+    Scratch,
+    Step,
+    Unsupported,
+    Write,
+)
+from ..windows import Window, window
+
+BLOCK = 4
+"""Output channels computed at once in float: four sums for each input that is loaded."""
+INTEGER_BLOCK = 2
+"""In int8: two, which with two pixels fills the integer registers of a Cortex-M4."""
+
+
+def lower_conv(node: Node, graph: Graph, effort: Effort) -> list[Step]:
+    x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    weights = graph.value(node.inputs[1])
+    if not node.quantized and x.dtype != np.float32:
+        raise Unsupported(f"{node.op} of {x.dtype} has no C kernel", "cast it to float32")
+    kernel = node.integers("kernel_shape", weights.shape[2:])
+    shape = window(node, x.shape, kernel, y.shape)
+    groups = node.integer("group", 1)
+    sizes = {
+        "batch": x.shape[0],
+        "groups": groups,
+        "inputs": x.shape[1] // groups,
+        "outputs": y.shape[1] // groups,
+        "window": shape,
+        "plane": shape.size[0] * shape.size[1],
+        "pixels": shape.result[0] * shape.result[1],
+        "clamp": _limits(node.clamp),
+    }
+    if node.quantized:
+        return _integer(node, graph, shape, sizes, effort)
+    if node.inputs[1] not in graph.constants:
+        return [_plain(node, sizes)]
+    constant = graph.constants[node.inputs[1]]
+    bias = _bias(node, graph, y.shape[1])
+    if bias is None:
+        return [_plain(node, sizes)]
+    if groups > 1 and x.shape[1] == groups:
+        return [_depthwise(node, graph, constant, bias, shape, sizes)]
+    return [_tiled(node, graph, constant, bias, shape, sizes, effort)]
+
+
+def _limits(clamp: Clamp | None) -> dict[str, str | None]:
+    low = None if clamp is None or clamp.low is None else c_float(clamp.low)
+    high = None if clamp is None or clamp.high is None else c_float(clamp.high)
+    return {"low": low, "high": high}
+
+
+def _bias(node: Node, graph: Graph, channels: int) -> Array | None:
+    """The constant bias, zeros where there is none; None when it is computed at run time."""
+    if not node.has(2):
+        return np.zeros(channels, np.float32)
+    return graph.constants.get(node.inputs[2])
+
+
+def _plain(node: Node, sizes: dict[str, object]) -> Call:
+    arguments: list[Argument] = [Read(node.inputs[0]), Read(node.inputs[1])]
+    if node.has(2):
+        arguments.append(Read(node.inputs[2]))
+    params = {**sizes, "bias": node.has(2)}
+    return Call("conv_plain.c.j2", params, (*arguments, Write(node.outputs[0])))
+
+
+def _tiled(
+    node: Node,
+    graph: Graph,
+    weights: Array,
+    bias: Array,
+    shape: Window,
+    sizes: dict[str, object],
+    effort: Effort,
+) -> Call:
+    depth = int(np.prod(weights.shape[1:]))
+    tile = min(effort.tile, shape.result[0] * shape.result[1])
+    groups = int(str(sizes["groups"]))
+    params = {**sizes, "depth": depth, "tile": tile, "block": BLOCK}
+    arguments = (
+        Read(node.inputs[0]),
+        Flash(packed(weights.reshape(groups, -1, depth), BLOCK), f"weights_{node.name}"),
+        Flash(bias, f"bias_{node.name}"),
+        Scratch(depth * tile * 4),
+        Write(node.outputs[0]),
+    )
+    return Call("conv_tiled.c.j2", params, arguments, _in_place(node, shape, sizes))
+
+
+def packed(rows: Array, block: int) -> Array:
+    """[groups, rows, depth] -> for each `block` of rows [depth, block], so that one step reads neighbours."""
+    parts = []
+    for group in rows:
+        for start in range(0, len(group), block):
+            parts.append(np.ascontiguousarray(group[start : start + block].T).ravel())
+    return np.concatenate(parts)
+
+
+def _in_place(node: Node, shape: Window, sizes: dict[str, object]) -> tuple[tuple[str, str], ...]:
+    """Pointwise, one group, no more outputs than inputs: a pixel is in scratch when it is written."""
+    narrow = int(str(sizes["outputs"])) <= int(str(sizes["inputs"]))
+    if shape.pointwise and narrow and sizes["groups"] == 1 and sizes["batch"] == 1:
+        return ((node.outputs[0], node.inputs[0]),)
+    return ()
+
+
+def _depthwise(
+    node: Node, graph: Graph, weights: Array, bias: Array, shape: Window, sizes: dict[str, object]
+) -> Call:
+    rows, columns = padded_plane(shape)
+    params = {**sizes, "rows": rows, "columns": columns, "ahead": 4}
+    arguments = (
+        Read(node.inputs[0]),
+        Flash(weights, f"weights_{node.name}"),
+        Flash(bias, f"bias_{node.name}"),
+        Scratch(rows * columns * 4),
+        Write(node.outputs[0]),
+    )
+    return Call("conv_depthwise.c.j2", params, arguments, depthwise_in_place(node, shape, sizes))
+
+
+def padded_plane(shape: Window) -> tuple[int, int]:
+    """Rows and columns of a plane with its padding."""
+    return (
+        shape.size[0] + shape.before[0] + shape.after[0],
+        shape.size[1] + shape.before[1] + shape.after[1],
+    )
+
+
+def depthwise_in_place(node: Node, shape: Window, sizes: dict[str, object]) -> tuple[tuple[str, str], ...]:
+    """One output plane per input plane and no larger: plane c ends before input plane c + 1 begins."""
+    smaller = shape.result[0] * shape.result[1] <= shape.size[0] * shape.size[1]
+    if smaller and sizes["outputs"] == 1 and sizes["batch"] == 1:
+        return ((node.outputs[0], node.inputs[0]),)
+    return ()
+
+
+def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], effort: Effort) -> list[Step]:
+    stored = graph.constants[node.inputs[1]]
+    x, w = node.quants[0], node.quants[1]
+    zero = w.zero.reshape(-1, *[1] * (stored.ndim - 1))
+    weights = (stored.astype(np.int32) - zero).astype(np.int8)
+    channels = len(weights)
+    bias = integer_bias(node, graph, x, w, channels)
+    params = {**sizes, **requantization(node, x, w), "zero": int(x.zero), "source": x.dtype.name + "_t"}
+    multiplier = Flash(multipliers(x, w, node.result, channels), f"scale_{node.name}")
+    x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
+    groups = int(str(sizes["groups"]))
+    bias_argument = Flash(bias, f"bias_{node.name}")
+    if groups > 1 and sizes["inputs"] == 1:
+        rows, columns = padded_plane(shape)
+        params |= {"rows": rows, "columns": columns, "ahead": 2}
+        plane = Scratch(rows * columns * 2 + 2)
+        flat = Flash(weights, f"weights_{node.name}")
+        arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
+        reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
+        return [Call("conv_depthwise_int8.c.j2", params, arguments, reuse)]
+    depth = int(np.prod(weights.shape[1:]))
+    quads = -(-depth // 4)
+    tile = min(effort.tile, 2, shape.result[0] * shape.result[1])
+    params |= {"depth": depth, "quads": quads, "tile": tile, "block": INTEGER_BLOCK}
+    words = packed_words(weights.reshape(groups, -1, depth))
+    arguments = (
+        x_argument, Flash(words, f"weights_{node.name}"), bias_argument, multiplier,
+        Scratch(quads * tile * 8), y_argument,
+    )  # fmt: skip
+    reuse = _in_place(node, shape, sizes) if node.result else ()
+    return [Call("conv_tiled_int8.c.j2", params, arguments, reuse)]
+
+
+def packed_words(rows: Array) -> Array:
+    """[groups, rows, depth] int8 -> uint32: for each two rows, one word of each for each four of depth.
+
+    The bytes of a word lie in the order 0, 2, 1, 3, so that SXTB16 yields the halves (0, 1) and, rotated by a
+    byte, (2, 3). Depth is filled up with zeros, and so is the last row where their number is odd.
+    """
+    groups, count, depth = rows.shape
+    filled = np.zeros((groups, count + count % 2, -(-depth // 4) * 4), np.int8)
+    filled[:, :count, :depth] = rows
+    quads = filled.reshape(groups, -1, 2, filled.shape[2] // 4, 4)[..., [0, 2, 1, 3]]
+    ordered = np.ascontiguousarray(quads.transpose(0, 1, 3, 2, 4))
+    return ordered.view("<u4").astype(np.uint32).ravel()
+
+
+def integer_bias(node: Node, graph: Graph, x: Quant, w: Quant, channels: int) -> Array:
+    """int32, in units of input scale * weight scale. A float bias is rounded to such units."""
+    if not node.has(2):
+        return np.zeros(channels, np.int32)
+    stored = graph.constants[node.inputs[2]]
+    if 2 in node.quants:
+        return stored.astype(np.int32).ravel()
+    unit = x.scale.astype(np.float64) * w.scale.astype(np.float64)
+    limits = np.iinfo(np.int32)
+    rounded: Array = np.clip(np.rint(stored.astype(np.float64).ravel() / unit), limits.min, limits.max)
+    return rounded.astype(np.int32)
+
+
+def multipliers(x: Quant, w: Quant, result: Quant | None, channels: int) -> Array:
+    """float32 [channels]: what an int32 sum is multiplied by. In onnxruntime's order: (x * w) / y."""
+    product = np.broadcast_to(x.scale * w.scale, (channels,)).astype(np.float32)
+    made: Array = product if result is None else (product / result.scale).astype(np.float32)
+    return np.ascontiguousarray(made)
+
+
+def requantization(node: Node, x: Quant, w: Quant) -> dict[str, object]:
+    """What the template needs to store a sum: `type`, and for an 8-bit result its zero point and limits.
+
+    A fused Relu or Clip becomes tighter limits: rounding is monotonous, so limiting after it is the same.
+    """
+    if node.result is None:
+        return {"type": "float", "result": None}
+    low, high, q = node.result.low, node.result.high, node.result
+    if node.clamp is not None:
+        if node.clamp.low is not None:
+            low = max(low, _code(node.clamp.low, q))
+        if node.clamp.high is not None:
+            high = min(high, _code(node.clamp.high, q))
+    return {"type": q.dtype.name + "_t", "result": {"zero": int(q.zero), "low": low, "high": max(low, high)}}
+
+
+def _code(value: float, quant: Quant) -> int:
+    scaled = np.rint(np.float32(value) / quant.scale) + int(quant.zero)
+    return int(np.clip(scaled, quant.low, quant.high))
+
+
+def accepts(node: Node, graph: Graph) -> bool:
+    """8-bit per-tensor input, constant 8-bit weights (per channel or not) that fit int8 around their zero."""
+    x, w, b = node.quants.get(0), node.quants.get(1), node.quants.get(2)
+    if x is None or w is None or not x.per_tensor or x.dtype.itemsize != 1 or w.dtype.itemsize != 1:
+        return False
+    stored = graph.constants.get(node.inputs[1])
+    if stored is None or not (w.per_tensor or w.axis == 0):
+        return False
+    if node.has(2) and node.inputs[2] not in graph.constants:
+        return False
+    if b is not None and not matching_bias(x, w, b):
+        return False
+    centred = stored.astype(np.int32) - w.zero.reshape(-1, *[1] * (stored.ndim - 1))
+    return bool(centred.min() >= -128 and centred.max() <= 127)
+
+
+def matching_bias(x: Quant, w: Quant, b: Quant) -> bool:
+    """The bias is int32 in units of input scale * weight scale, as ONNX's integer operators want it."""
+    return (
+        b.dtype == np.int32
+        and not b.zero.any()
+        and bool(np.allclose(b.scale, x.scale * w.scale, rtol=1e-5, atol=0.0))
+    )
+
+
+INTEGER = {"Conv": accepts}
+CLAMPS = frozenset({"Conv"})
+OPERATORS = {"Conv": lower_conv}

@@ -1,0 +1,117 @@
+"""LSTM in float32, one or both directions, weights float32 or int8 in flash.
+
+The four gates of a hidden unit are computed together, so that each input is loaded once for four products;
+constant weights are packed in that order. The hidden state of the step before is read where it was written,
+in Y; only the cell state (and, without Y, two hidden states) needs scratch memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..lower import Effort
+from ..nodes import Argument, Array, Call, Flash, Graph, Node, Quant, Read, Scratch, Step, Unsupported, Write
+
+
+def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
+    """X [seq, batch, input], W [dirs, 4*hidden, input], R [dirs, 4*hidden, hidden], B, -, h0, c0, -."""
+    _check(node)
+    x, w = graph.value(node.inputs[0]), graph.value(node.inputs[1])
+    seq, batch, width = x.shape
+    directions, hidden = w.shape[0], w.shape[1] // 4
+    if x.dtype != np.float32:
+        raise Unsupported(f"LSTM of {x.dtype} has no C kernel", "cast it to float32")
+    calls: list[Step] = []
+    for direction in range(directions):
+        arguments: list[Argument] = [Read(node.inputs[0])]
+        matrices = {}
+        for position, letter, depth in ((1, "w", width), (2, "r", hidden)):
+            argument, layout = _matrix(node, graph, position, hidden, depth, direction)
+            arguments.append(argument)
+            matrices[letter] = layout
+            if layout["scaled"]:
+                scale = _gate_scales(node.quants[position], hidden, directions)[direction]
+                arguments.append(Flash(scale, f"scale_{letter}_{node.name}"))
+        arguments += [Read(node.inputs[p]) for p in (3, 5, 6) if node.has(p)]
+        wanted = [position < len(node.outputs) and node.outputs[position] != "" for position in range(3)]
+        arguments.append(Scratch((batch * hidden + (0 if wanted[0] else 2 * batch * hidden)) * 4))
+        arguments += [Write(o) for o in node.outputs if o]
+        backward = node.text("direction", "forward") == "reverse" or direction == 1
+        params = {
+            "seq": seq, "batch": batch, "width": width, "hidden": hidden, "direction": direction,
+            "directions": directions, "backward": backward, **matrices,
+            "bias": node.has(3), "start_h": node.has(5), "start_c": node.has(6),
+            "all": wanted[0], "last_h": wanted[1], "last_c": wanted[2],
+        }  # fmt: skip
+        calls.append(Call("lstm.c.j2", params, tuple(arguments)))
+    return calls
+
+
+def _matrix(
+    node: Node, graph: Graph, position: int, hidden: int, depth: int, direction: int
+) -> tuple[Argument, dict[str, object]]:
+    """The weights of one direction and how to step in them: by gate, by unit, by input."""
+    name = node.inputs[position]
+    stored = graph.constants.get(name)
+    kind = graph.value(name).dtype
+    quant = node.quants.get(position)
+    if stored is None:
+        layout = {"type": "float", "gate": hidden * depth, "unit": depth, "input": 1,
+                  "start": direction * 4 * hidden * depth, "scaled": False}  # fmt: skip
+        return Read(name), layout
+    values = stored[direction]
+    if quant is not None:
+        values = (values.astype(np.int32) - quant.zero.reshape(-1)[0]).astype(np.int8)
+    packed = np.ascontiguousarray(values.reshape(4, hidden, depth).transpose(1, 2, 0))
+    layout = {"type": "int8_t" if quant is not None else "float", "gate": 1, "unit": 4 * depth, "input": 4,
+              "start": 0, "scaled": quant is not None}  # fmt: skip
+    return Flash(packed.astype(np.int8 if quant else kind), f"weights_{position}_{node.name}"), layout
+
+
+def _gate_scales(quant: Quant, hidden: int, directions: int) -> Array:
+    """float32 [directions, hidden, 4]: the scale of each row of weights, in the order of the packed gates."""
+    if quant.per_tensor:
+        return np.full((directions, hidden, 4), quant.scale, np.float32)
+    if quant.axis == 0:
+        return np.broadcast_to(quant.scale[:, None, None], (directions, hidden, 4)).astype(np.float32)
+    by_gate = np.ascontiguousarray(quant.scale.reshape(4, hidden).T)
+    return np.broadcast_to(by_gate, (directions, hidden, 4)).astype(np.float32)
+
+
+def _check(node: Node) -> None:
+    default = ["sigmoid", "tanh", "tanh"]
+    functions = node.attributes.get("activations")
+    if isinstance(functions, list | tuple):
+        names = [f.decode().lower() if isinstance(f, bytes) else str(f).lower() for f in functions]
+        if names != default * (len(names) // 3):
+            raise Unsupported("its activations are not Sigmoid, Tanh, Tanh", "use the default activations")
+    for name, plain in (("clip", 0.0), ("input_forget", 0), ("layout", 0)):
+        if node.attributes.get(name, plain) != plain:
+            raise Unsupported(f"its attribute '{name}' is not supported", f"export the model without {name}")
+    if node.has(4):
+        raise Unsupported("sequence_lens is not supported", "pad the sequences and export without lengths")
+    if node.has(7):
+        raise Unsupported("peepholes are not supported", "train the model without peepholes")
+
+
+def accepts(node: Node, graph: Graph) -> bool:
+    """Constant int8 weights with zero point 0; everything else stays float."""
+    if node.result is not None or not set(node.quants) <= {1, 2}:
+        return False
+    for position, quant in node.quants.items():
+        stored = graph.constants.get(node.inputs[position])
+        rows = None if stored is None else stored.shape[0 if quant.axis == 0 else 1]
+        fits = quant.per_tensor or (quant.axis in (0, 1) and quant.scale.size == rows)
+        if (
+            stored is None
+            or quant.dtype.itemsize != 1
+            or quant.zero.any()
+            or quant.dtype != np.int8
+            or not fits
+        ):
+            return False
+    return True
+
+
+INTEGER = {"LSTM": accepts}
+OPERATORS = {"LSTM": lower_lstm}

@@ -1,0 +1,4 @@
+static inline float sprue_ceilf(float value)
+{
+    return -sprue_floorf(-value);
+}

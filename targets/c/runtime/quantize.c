@@ -1,0 +1,21 @@
+/* Round half to even, add the zero point, saturate to low..high: what QuantizeLinear does after dividing. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && defined(__thumb2__)
+static inline int32_t sprue_quantize(float value, int32_t zero, int32_t low, int32_t high)
+{
+    float rounded;
+    int32_t bits, sum;
+    __asm__("vcvtr.s32.f32 %0, %1" : "=t"(rounded) : "t"(value));
+    __builtin_memcpy(&bits, &rounded, sizeof bits);
+    __asm__("qadd %0, %1, %2" : "=r"(sum) : "r"(bits), "r"(zero));
+    sum = sum < low ? low : sum;
+    return sum > high ? high : sum;
+}
+#else
+static inline int32_t sprue_quantize(float value, int32_t zero, int32_t low, int32_t high)
+{
+    const float least = (float)(low - zero);
+    const float most = (float)(high - zero);
+    const float floored = value > least ? value : least;
+    return sprue_round(floored < most ? floored : most) + zero;
+}
+#endif

@@ -1,0 +1,68 @@
+"""zig as a C cross compiler: sources in a folder -> firmware.elf beside them.
+
+zig comes from PyPI (`ziglang`), brings clang and lld for every processor, and needs nothing of the system.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sprue.errors import SprueError
+
+from .machine import Machine
+
+TIMEOUT = 300
+"""Seconds. The longest step is zig's first build of its runtime library for a processor."""
+
+FLAGS = (
+    "-std=c99", "-O2", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-strict-aliasing",
+    "-ffp-contract=off", "-fno-math-errno", "-fomit-frame-pointer", "-ffunction-sections", "-fdata-sections",
+)  # fmt: skip
+"""`-ffp-contract=off`: what is fused is written as such (runtime/fma.c), so all compilers agree."""
+
+
+def available() -> bool:
+    return importlib.util.find_spec("ziglang") is not None
+
+
+def build_firmware(
+    folder: Path, sources: Sequence[str], machine: Machine, linker_script: str, elf: str
+) -> None:
+    """Compile and link with paths relative to `folder`, so that the result does not depend on where it is.
+
+    Raises SprueError with the compiler's first error.
+    """
+    command = [
+        sys.executable, "-m", "ziglang", "cc", "-target", machine.triple, f"-mcpu={machine.cpu}", *FLAGS,
+        "-nostdlib", f"-Wl,-T,{linker_script}", "-Wl,-e,sprue_reset", "-Wl,--gc-sections", "-Wl,-s",
+        "-o", elf, *sources,
+    ]  # fmt: skip
+    done = _run(command, folder)
+    if done.returncode and "undefined symbol: __" in done.stderr:
+        # 64-bit division and double precision call the compiler's runtime library
+        done = _run([*command, "-rtlib=compiler-rt"], folder)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line]
+        raise SprueError(
+            f"zig could not build the firmware: {(lines or ['no message'])[0]}",
+            where=str(folder),
+            remedy="this is a bug of sprue, unless zig itself fails: try `python -m ziglang version`",
+        )
+
+
+def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise SprueError(f"zig did not finish within {TIMEOUT} s", where=str(folder)) from error
+    except OSError as error:
+        raise SprueError(
+            f"zig could not be started ({error})", remedy="pip install 'sprue[embedded]'"
+        ) from error
