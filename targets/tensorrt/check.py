@@ -25,6 +25,9 @@ WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8-static": 1}
 
 
 def check(model: ModelProto, variant: Variant) -> list[Finding]:
+    if variant.precision not in WEIGHT_BYTES:
+        reason = f"TensorRT has no {variant.precision}"
+        return [Finding("precision", "", "", reason, f"choose of {', '.join(WEIGHT_BYTES)}")]
     found = [*opset_findings(model), *border_findings(model)]
     refused = parser_refuses(graph.serialise(model)) if rtx() and not found else None
     found += operator_findings(model) if refused is None else [finding(r) for r in refused if counts(r)]
@@ -65,7 +68,7 @@ def _size_findings(model: ModelProto, variant: Variant) -> list[Finding]:
     """A lower bound: the float weights alone, in the variant's precision."""
     limit = variant.target.limit_flash
     floats = sum(w.size for w in graph.weights(model).values() if w.dtype.kind == "f")
-    least = floats * WEIGHT_BYTES.get(variant.precision, 1)
+    least = floats * WEIGHT_BYTES[variant.precision]
     if limit is None or least <= limit:
         return []
     reason = f"its weights need at least {least} bytes as {variant.precision}, limit.flash is {limit}"

@@ -18,7 +18,7 @@ from sprue.targets.tensorrt import BACKEND
 from sprue.backend import Variant
 from sprue.target import Precision, Target
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 GPU = Target(
     id="gpu",
@@ -43,9 +43,10 @@ def network(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
-def floats(*shape: int, seed: int) -> NDArray[np.generic]:
+def floats(*shape: int, seed: int) -> NDArray[Any]:
     fan_in = int(np.prod(shape[1:])) or 1
-    return (np.random.default_rng(seed).standard_normal(shape) * fan_in**-0.5).astype(np.float32)
+    made: NDArray[Any] = np.random.default_rng(seed).standard_normal(shape) * fan_in**-0.5
+    return made.astype(np.float32)
 
 
 def tensor(name: str, kind: int, *shape: int | str) -> Any:

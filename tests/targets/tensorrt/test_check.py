@@ -112,6 +112,14 @@ def test_a_free_axis_besides_the_batch_axis_is_named(
     assert "axis 3 ('width')" in found.reason
 
 
+def test_a_precision_that_tensorrt_lacks_is_named(
+    answers: str, digits: ModelProto, variant: Callable[..., Any]
+) -> None:
+    (found,) = BACKEND.check(digits, variant("int8-dynamic"))
+    assert (found.kind, found.reason) == ("precision", "TensorRT has no int8-dynamic")
+    assert "int8-static" in found.remedy
+
+
 def test_an_operator_set_out_of_range_is_named(
     answers: str, digits: ModelProto, variant: Callable[..., Any]
 ) -> None:

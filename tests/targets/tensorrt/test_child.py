@@ -20,7 +20,7 @@ from sprue.targets.tensorrt.run import Native
 
 from sprue.errors import SprueError
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
 def program(folder: Path, text: str) -> Path:

@@ -8,7 +8,12 @@ from typing import Any
 
 import jinja2
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import (  # type: ignore[import-untyped]  # protobuf ships no types
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+)
 from onnx import ModelProto, TensorProto, helper
 from sprue.targets.tensorrt.manifest import describe
 from sprue.targets.tensorrt.triton import config
@@ -63,7 +68,8 @@ def minimal_schema() -> type[Any]:
     )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("inference.ModelConfig"))
+    found: type[Any] = message_factory.GetMessageClass(pool.FindMessageTypeByName("inference.ModelConfig"))
+    return found
 
 
 @pytest.fixture

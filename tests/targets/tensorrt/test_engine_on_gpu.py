@@ -22,7 +22,7 @@ from sprue.targets.tensorrt.probe import Absent, device
 
 from sprue.errors import SprueError
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "int8-static": 8e-2}
 """Share of the output's range, against the float model: as for the stand-in; float32 sums differ more."""

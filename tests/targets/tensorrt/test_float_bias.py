@@ -17,15 +17,15 @@ from sprue.targets.tensorrt.float_bias import FloatBias
 
 from sprue.passes.quantize_static import QuantizeStatic
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
-def unoptimised(model: ModelProto, inputs: Arrays) -> NDArray[np.generic]:
+def unoptimised(model: ModelProto, inputs: Arrays) -> NDArray[Any]:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    result: NDArray[np.generic] = onnxruntime.InferenceSession(model.SerializeToString(), options).run(
-        None, inputs
-    )[0]
+    result: NDArray[Any] = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, inputs)[
+        0
+    ]
     return result
 
 
