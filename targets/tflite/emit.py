@@ -24,6 +24,9 @@ FUSES_RELU = frozenset(
 )
 """Operations whose kernels apply a fused activation in every runtime that we run."""
 
+FIRST_VERSIONS = {"BROADCAST_TO": 2}
+"""Operations that no runtime has registered at version 1."""
+
 
 class Unsupported(Exception):
     """Raised by a lowering: this node cannot be expressed. Becomes a Finding that names the node."""
@@ -108,7 +111,7 @@ class Emitter:
         outputs: Sequence[tuple[Shape, DTypeLike]],
         **options: object,
     ) -> list[Tensor]:
-        made = Operation(code, list(inputs), [], dict(options))
+        made = Operation(code, list(inputs), [], dict(options), FIRST_VERSIONS.get(code, 1))
         for tensor in inputs:
             if tensor is not None:
                 tensor.consumers += 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, FunctionProto, NodeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
 from .fold import Known, type_proto
 
@@ -21,7 +21,7 @@ def expand(node: NodeProto, opset: int, types: Mapping[str, Known]) -> tuple[lis
     if body is None:
         return None
     version = next((o.version for o in body.opset_import if o.domain == ""), opset)
-    return _inline(body, node), version
+    return _inline(body, node, schema), version
 
 
 def _body(schema: Any, node: NodeProto, opset: int, types: Mapping[str, Known]) -> FunctionProto | None:
@@ -46,24 +46,57 @@ def _body(schema: Any, node: NodeProto, opset: int, types: Mapping[str, Known]) 
     return function if function.node else None
 
 
-def _inline(body: FunctionProto, node: NodeProto) -> list[NodeProto]:
-    """The body's nodes with the caller's names; names of its own get the node's output as prefix."""
+def _inline(body: FunctionProto, node: NodeProto, schema: Any) -> list[NodeProto]:
+    """The body's nodes with the caller's names; names of its own get the node's output as prefix.
+
+    An attribute that the caller leaves out has the operator's default.
+    """
     prefix = next(n for n in node.output if n)
     names = dict.fromkeys(body.input, "") | dict(zip(body.input, node.input, strict=False))
     names |= {formal: actual for formal, actual in zip(body.output, node.output, strict=False) if actual}
-    given = {a.name: a for a in node.attribute}
-    given = {a.name: a for a in body.attribute_proto} | given
+    given = {n: a.default_value for n, a in schema.attributes.items() if a.default_value.type}
+    given |= {a.name: a for a in (*body.attribute_proto, *node.attribute)}
+    own = {o: f"{prefix}/{o}" for inner in body.node for o in inner.output if o}
+    names = own | {formal: actual for formal, actual in names.items() if actual or formal not in own}
     made = []
     for index, inner in enumerate(body.node):
-        copy = NodeProto()
-        copy.CopyFrom(inner)
+        copy = renamed(inner, names, given)
         copy.name = f"{node.name}/{inner.op_type}_{index}"
-        copy.input[:] = [names.get(n, f"{prefix}/{n}") if n else "" for n in inner.input]
-        copy.output[:] = [names.get(n) or f"{prefix}/{n}" if n else "" for n in inner.output]
-        del copy.attribute[:]
-        copy.attribute.extend(a for a in (_resolved(a, given) for a in inner.attribute) if a is not None)
         made.append(copy)
     return made
+
+
+def renamed(
+    node: NodeProto, names: Mapping[str, str], given: Mapping[str, AttributeProto] | None = None
+) -> NodeProto:
+    """A copy whose values go by other names, in its inner graphs, too, where these do not define their own.
+
+    With `given`, attributes that refer to those of a function's caller take their values.
+    """
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = [names.get(n, n) for n in node.input]
+    copy.output[:] = [names.get(n, n) for n in node.output]
+    resolved = [a if given is None else _resolved(a, given) for a in node.attribute]
+    del copy.attribute[:]
+    copy.attribute.extend(a for a in resolved if a is not None)
+    for attribute in copy.attribute:
+        if attribute.HasField("g"):
+            _rename_graph(attribute.g, names, given)
+    return copy
+
+
+def _rename_graph(
+    graph: GraphProto, names: Mapping[str, str], given: Mapping[str, AttributeProto] | None
+) -> None:
+    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    own |= {o for n in graph.node for o in n.output}
+    outside = {k: v for k, v in names.items() if k not in own}
+    nodes = [renamed(n, outside, given) for n in graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for output in graph.output:
+        output.name = outside.get(output.name, output.name)
 
 
 def _resolved(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> AttributeProto | None:

@@ -19,6 +19,26 @@ MAX_FOLDED = 1 << 24
 MAX_KNOWN = 1 << 12
 """Elements of constants that shape inference is shown: shapes, axes, repeats."""
 
+SAME_SHAPE = frozenset(
+    {"Cast", "CastLike"}
+    | {
+        "Abs",
+        "Ceil",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "HardSwish",
+        "Identity",
+        "LeakyRelu",
+        "Log",
+        "Neg",
+    }
+    | {"Not", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Tanh"}
+)
+"""Operators whose first input has the output's shape."""
+
 Known = tuple[np.dtype[np.generic], Shape]
 
 
@@ -38,9 +58,16 @@ def known(proto: TypeProto) -> Known | None:
 
 
 def infer(
-    node: NodeProto, opset: int, types: Mapping[str, Known], constants: Mapping[str, Array]
+    node: NodeProto,
+    opset: int,
+    types: Mapping[str, Known],
+    constants: Mapping[str, Array],
+    shapes: Mapping[str, Shape],
 ) -> dict[str, Known]:
-    """What ONNX's own shape inference knows of the outputs of one node. Empty when it knows nothing."""
+    """What ONNX's own shape inference knows of the outputs of one node. Empty when it knows nothing.
+
+    `shapes` are known otherwise, by name, and used where inference knows the dtype only.
+    """
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
         small = {
@@ -59,8 +86,23 @@ def infer(
         )
     except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, KeyError, ValueError, RuntimeError):
         return {}
-    facts = {name: known(proto) for name, proto in found.items()}
+    facts = {name: known(proto) or _with_shape(proto, shapes.get(name)) for name, proto in found.items()}
     return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _with_shape(proto: TypeProto, shape: Shape | None) -> Known | None:
+    if shape is None or not proto.HasField("tensor_type") or not proto.tensor_type.elem_type:
+        return None
+    return np.dtype(helper.tensor_dtype_to_np_dtype(proto.tensor_type.elem_type)), shape
+
+
+def shapes_backwards(nodes: Sequence[NodeProto], facts: Mapping[str, Known]) -> dict[str, Shape]:
+    """Shapes of values from which another of known shape is computed element by element."""
+    shapes = {name: shape for name, (_, shape) in facts.items()}
+    for node in reversed(nodes):
+        if node.op_type in SAME_SHAPE and node.output and node.output[0] in shapes:
+            shapes.setdefault(node.input[0], shapes[node.output[0]])
+    return shapes
 
 
 def foldable(node: NodeProto, outputs: Sequence[Known | None]) -> bool:

@@ -25,6 +25,7 @@ from .expand import expand
 from .flatbuffer import TENSOR_TYPES
 from .layout import Graph, Laid, Value, identity
 from .registry import Made, Node, lowerings
+from .unroll import unroll
 
 DOMAINS = frozenset({"", "ai.onnx"})
 SHAPES = frozenset({"Shape", "Size"})
@@ -66,6 +67,7 @@ class _Walk:
             for v in (*source.value_info, *source.output)
             if (fact := fold.known(v.type)) is not None
         }
+        self.shapes = fold.shapes_backwards(source.node, self.facts)
         self.uses = Counter(n for node in source.node for n in node.input)
         self.uses.update(v.name for v in source.output)
 
@@ -120,8 +122,10 @@ class _Walk:
         lowering = lowerings().get(node.op_type) if node.domain in DOMAINS else None
         arguments = [n for n in node.input if n]
         if any(n not in self.values for n in arguments):
-            if lowering is None and expand(node, opset, self.types) is None:
+            if lowering is None and self._inside(node, opset) is None:
                 raise Unsupported("the operator is not supported", "replace it, or build for another target")
+            if not self.findings:
+                raise Unsupported("an input that no node makes", "correct the model")
             return  # what it depends on is already a finding
         types = self._types(node, opset)
         if self._folded(node, opset, types):
@@ -144,7 +148,7 @@ class _Walk:
     def _types(self, node: NodeProto, opset: int) -> dict[str, fold.Known]:
         types = {n: self.facts[n] for n in node.output if n in self.facts}
         if any(n and n not in types for n in node.output):
-            types |= fold.infer(node, opset, self.types, self.constants)
+            types |= fold.infer(node, opset, self.types, self.constants, self.shapes)
         return types
 
     def _folded(self, node: NodeProto, opset: int, types: dict[str, fold.Known]) -> bool:
@@ -168,7 +172,7 @@ class _Walk:
         self, node: NodeProto, name: str, opset: int, depth: int, reason: str, remedy: str = ""
     ) -> None:
         """Lower the node's function body in its place. Raises Unsupported(reason) when it has none."""
-        found = expand(node, opset, self.types) if depth < MAX_DEPTH else None
+        found = self._inside(node, opset) if depth < MAX_DEPTH else None
         if found is None:
             unknown = [n for n in node.output if n and n not in self._types(node, opset)]
             if unknown and name and node.op_type in lowerings():
@@ -179,6 +183,7 @@ class _Walk:
         nodes, version = found
         self.uses.update(n for inner in nodes for n in inner.input)
         self.facts.update(self._types(node, opset))
+        self.shapes |= fold.shapes_backwards(nodes, self.facts)
         before = len(self.findings)
         self._nodes(nodes, version, depth + 1)
         if len(self.findings) > before:
@@ -186,9 +191,19 @@ class _Walk:
             del self.findings[before:]
             raise Unsupported(f"{reason}, nor is {inner.op} in its definition: {inner.reason}", inner.remedy)
 
+    def _inside(self, node: NodeProto, opset: int) -> tuple[list[NodeProto], int] | None:
+        """The nodes that a function or a loop of known course stands for, and their opset."""
+        if node.domain in DOMAINS:
+            steps = unroll(node, opset, self.types, self.constants)
+            if steps is not None:
+                return steps, opset
+        return expand(node, opset, self.types)
+
     def _bind(self, outputs: list[Value], made: Made) -> None:
         results = _each_laid(made)
         for value, (tensor, perm) in zip(outputs, results, strict=False):
+            if not value.name:
+                continue
             shape = tuple(value.shape[p] for p in perm) if len(perm) == value.rank else None
             if tensor.shape != shape or tensor.dtype != value.dtype:
                 raise Unsupported(

@@ -27,7 +27,7 @@ ACTIVATIONS: dict[str, Callable[[Graph, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One direction of one node: per gate `w` [hidden, input], `r` [hidden, hidden], `wb` and `rb` [hidden]."""
+    """One direction of a node: per gate `w` [hidden, input], `r` [hidden, hidden], biases [hidden]."""
 
     kind: str
     w: list[Tensor]

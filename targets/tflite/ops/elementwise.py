@@ -101,8 +101,8 @@ def power(g: Graph, node: Node) -> Laid:
     base, exponent = node.input(0), node.input(1)
     floating = base.dtype.kind == "f" or exponent.dtype.kind == "f"
     dtype = np.dtype(np.float32 if floating else np.int32)
-    if dtype == np.int32 and (exponent.const is None or (exponent.const < 0).any()):
-        raise Unsupported("an integer power whose exponent may be negative", "cast to float32 before it")
+    if dtype == np.int32 and exponent.const is not None and (exponent.const < 0).any():
+        raise Unsupported("an integer power with a negative exponent", "cast to float32 before it")
     for value in (base, exponent):
         if value.dtype.itemsize > 4 and value.const is None:
             raise Unsupported(f"a power of {value.dtype.name}", "cast to float32 or int32 before it")

@@ -1,7 +1,7 @@
 """Gathers, scatters, and what is built from indices.
 
-ONNX lets indices count from the end; TFLite does not, so run-time indices go through FLOOR_MOD. Not so for a
-constant table (an embedding): a token outside it is an error at run time rather than another word.
+ONNX lets indices count from the end; TFLite does not, so run-time indices are moved first. Not so for an
+embedding (a constant table): a token outside it, negative ones included, is an error when it runs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ MOVABLE = frozenset({"float32", "int32", "int64", "int16", "int8", "uint8", "boo
 
 
 def wrapped(g: Graph, indices: Value, size: int) -> Tensor:
-    """Indices as int32, negative ones counted from the end."""
+    """Indices as int32, counted from the front."""
     if indices.const is not None:
         return g.constant(np.where(indices.const < 0, indices.const + size, indices.const), np.int32)
-    return g.binary("FLOOR_MOD", g.cast(g.tensor(indices), np.int32), g.constant(size, np.int32))
+    return from_front(g, g.cast(g.tensor(indices), np.int32), g.constant(size, np.int32))
+
+
+def from_front(g: Graph, places: Tensor, sizes: Tensor) -> Tensor:
+    """What is negative counts from the end; what is out of range stays so, and fails when it runs."""
+    return g.select(g.compare("LESS", places, 0), g.add(places, sizes), places)
 
 
 @lowers("Gather")
@@ -51,11 +56,11 @@ def gather_elements(g: Graph, node: Node) -> Tensor:
     axis = node.axis(0)
     x = g.cast(g.tensor(data), computable(data.dtype, MOVABLE))
     at = wrapped(g, indices, data.shape[axis])
-    made = g.op("GATHER_ND", [x, _coordinates(g, at, axis)], indices.shape, x.dtype)
+    made = g.op("GATHER_ND", [x, coordinates(g, at, axis)], indices.shape, x.dtype)
     return g.cast(made, data.dtype)
 
 
-def _coordinates(g: Graph, at: Tensor, axis: int) -> Tensor:
+def coordinates(g: Graph, at: Tensor, axis: int) -> Tensor:
     """[...] of indices along `axis` -> [..., rank] of full coordinates."""
     grids = np.meshgrid(*map(np.arange, at.shape), indexing="ij")
     parts = [
@@ -76,22 +81,20 @@ def gather_nd(g: Graph, node: Node) -> Tensor:
     if indices.const is not None:
         at = g.constant(np.where(indices.const < 0, indices.const + sizes, indices.const), np.int32)
     else:
-        at = g.binary("FLOOR_MOD", g.cast(g.tensor(indices), np.int32), g.constant(sizes, np.int32))
+        at = from_front(g, g.cast(g.tensor(indices), np.int32), g.constant(sizes, np.int32))
     return g.cast(g.op("GATHER_ND", [x, at], node.outputs[0].shape, x.dtype), data.dtype)
 
 
 @lowers("OneHot")
 def one_hot(g: Graph, node: Node) -> Tensor:
     indices, values = node.input(0), node.input(2)
-    depth = int(node.constant(1, "the depth").reshape(()))
     out = node.outputs[0]
+    depth = out.shape[node.integer("axis", -1) % out.rank]
     native = frozenset({"float32", "int32", "int64", "int8", "uint8", "bool"})
     pair = g.cast(g.tensor(values), computable(values.dtype, native))
     off = g.reshape(g.slice(pair, [0], [1]), ())
     on = g.reshape(g.slice(pair, [1], [1]), ())
     axis = node.integer("axis", -1) % out.rank
-    if indices.dtype.kind == "f":
-        raise Unsupported("OneHot of float indices", "cast them to int64 before it")
     at = wrapped(g, indices, depth)
     made = g.op("ONE_HOT", [at, g.constant(depth, np.int32), on, off], out.shape, pair.dtype, axis=axis)
     return g.cast(made, out.dtype)
@@ -122,10 +125,10 @@ def top_k(g: Graph, node: Node) -> list[Tensor]:
 @lowers("CumSum")
 def cumsum(g: Graph, node: Node) -> Tensor:
     value = node.input(0)
-    axis = int(node.constant(1, "the axis").reshape(())) % value.rank
+    axis = wrapped(g, node.input(1), value.rank)
     x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
     flags = {"exclusive": bool(node.integer("exclusive")), "reverse": bool(node.integer("reverse"))}
-    made = g.op("CUMSUM", [x, g.constant(axis, np.int32)], x.shape, x.dtype, **flags)
+    made = g.op("CUMSUM", [x, g.reshape(axis, ())], x.shape, x.dtype, **flags)
     return g.cast(made, value.dtype)
 
 

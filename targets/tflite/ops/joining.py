@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emit import Tensor, Unsupported
-from ..layout import Graph, Laid
+from ..emit import Shape, Tensor, Unsupported
+from ..layout import Graph, Laid, identity
 from ..registry import Node, lowers
 
 
@@ -36,19 +36,38 @@ def split(g: Graph, node: Node) -> list[Laid]:
 def slice_(g: Graph, node: Node) -> Laid:
     value = node.input(0)
     perm, x = next(iter(value.views.items()))
-    if x.rank > 5:
-        raise Unsupported(f"a slice of {x.rank} axes; TFLite has 5", "reshape before it")
     begin, step = [0] * value.rank, [1] * value.rank
     for axis, start, stride in _bounds(node):
         begin[axis], step[axis] = start, stride
     out = node.outputs[0].shape
     shape = tuple(out[p] for p in perm)
     if all(s == 1 for s in step):
-        return g.slice(x, [begin[p] for p in perm], shape), perm
+        return _sliced(g, x, [begin[p] for p in perm], shape), perm
+    if x.rank > 5:
+        raise Unsupported(f"a strided slice of {x.rank} axes; TFLite has 5", "reshape before it")
     end = [b + s * size for b, s, size in zip(begin, step, out, strict=True)]
     low = sum(1 << i for i, p in enumerate(perm) if end[p] < 0)  # "before the first", which -1 does not mean
     places = [g.constant([v[p] for p in perm], np.int32) for v in (begin, end, step)]
     return g.op("STRIDED_SLICE", [x, *places], shape, x.dtype, endMask=low), perm
+
+
+def _sliced(g: Graph, x: Tensor, begin: list[int], shape: Shape) -> Tensor:
+    """SLICE has 5 axes: neighbours that are taken whole are one."""
+    if x.rank <= 5:
+        return g.slice(x, begin, shape)
+    start: list[int] = []
+    size: list[int] = []
+    merged: list[int] = []
+    for i, (b, s, d) in enumerate(zip(begin, shape, x.shape, strict=True)):
+        if i and s == d and size[-1] == merged[-1]:
+            size[-1], merged[-1] = size[-1] * s, merged[-1] * d
+        else:
+            start.append(b)
+            size.append(s)
+            merged.append(d)
+    if len(merged) > 5:
+        raise Unsupported(f"a slice of {x.rank} axes; TFLite has 5", "reshape before it")
+    return g.reshape(g.slice(g.reshape(x, tuple(merged)), start, size), shape)
 
 
 def _bounds(node: Node) -> list[tuple[int, int, int]]:
@@ -76,22 +95,35 @@ def _bounds(node: Node) -> list[tuple[int, int, int]]:
 def pad(g: Graph, node: Node) -> Laid:
     value = node.input(0)
     perm, x = next(iter(value.views.items()))
+    fill, mode = _fill(g, node, x.dtype), node.text("mode", "constant")
+    if node.opset >= 11 and node.input(1).const is None:
+        return _padded_at_run_time(g, node, mode, fill), identity(value.rank)
     amounts = _amounts(node)
     if any(a < 0 for pair in amounts for a in pair):
         raise Unsupported("negative padding", "crop with a Slice")
     shape = tuple(node.outputs[0].shape[p] for p in perm)
     paddings = g.constant([amounts[p] for p in perm], np.int32)
-    mode = node.text("mode", "constant")
     if mode == "reflect":
         return g.op("MIRROR_PAD", [x, paddings], shape, x.dtype, mode="REFLECT"), perm
     if mode == "edge":
         return _edge(g, x, [amounts[p] for p in perm]), perm
     if mode == "wrap":
         return _wrap(g, x, [amounts[p] for p in perm]), perm
-    fill = _fill(node)
-    if fill == 0:
+    if fill is None:
         return g.op("PAD", [x, paddings], shape, x.dtype), perm
-    return g.op("PADV2", [x, paddings, g.constant(fill, x.dtype)], shape, x.dtype), perm
+    return g.op("PADV2", [x, paddings, fill], shape, x.dtype), perm
+
+
+def _padded_at_run_time(g: Graph, node: Node, mode: str, fill: Tensor | None) -> Tensor:
+    """ONNX gives all begins, then all ends; TFLite wants [rank, 2]."""
+    value, out = node.input(0), node.outputs[0]
+    if mode not in ("constant", "reflect") or node.optional(3) is not None:
+        raise Unsupported(f"padding in mode {mode} computed while the model runs", "make it constant")
+    pairs = g.transpose(g.reshape(g.tensor(node.input(1)), (2, value.rank)), (1, 0))
+    inputs = [g.tensor(value), g.cast(pairs, np.int32)]
+    if mode == "reflect":
+        return g.op("MIRROR_PAD", inputs, out.shape, value.dtype, mode="REFLECT")
+    return g.op("PADV2" if fill else "PAD", [*inputs, *([fill] if fill else [])], out.shape, value.dtype)
 
 
 def _amounts(node: Node) -> list[tuple[int, int]]:
@@ -108,11 +140,15 @@ def _amounts(node: Node) -> list[tuple[int, int]]:
     return amounts
 
 
-def _fill(node: Node) -> float:
+def _fill(g: Graph, node: Node, dtype: np.dtype[np.generic]) -> Tensor | None:
+    """The value to pad with; None for zero."""
     if node.opset < 11:
-        return node.number("value", 0.0)
-    given = node.optional_constant(2, "the value to pad with")
-    return 0.0 if given is None else given.reshape(()).item()
+        number = node.number("value", 0.0)
+        return g.constant(number, dtype) if number else None
+    given = node.optional(2)
+    if given is None or (given.const is not None and not given.const.any()):
+        return None
+    return g.reshape(g.tensor(given), ())
 
 
 def _edge(g: Graph, x: Tensor, amounts: list[tuple[int, int]]) -> Tensor:

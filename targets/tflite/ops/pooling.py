@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def max_pool(g: Graph, node: Node) -> Laid:
     x = g.cast(images(g, value), dtype)
     over, out = _window(node)
     if any(d != 1 for d in over.dilations):
-        made = _dilated(g, x, over, out)
+        made = reduce(g.maximum, _taps(g, _extended(g, x, over, out, -math.inf), over, out))
     else:
         made = _pooled(g, "MAX_POOL_2D", x, over, out, -math.inf)
     return unimaged(g, g.cast(made, value.dtype), value.rank)
@@ -40,8 +41,6 @@ def max_pool(g: Graph, node: Node) -> Laid:
 def average_pool(g: Graph, node: Node) -> Laid:
     value = node.input(0)
     over, out = _window(node)
-    if any(d != 1 for d in over.dilations):
-        raise Unsupported("a dilated average", "use dilations of 1")
     x = g.cast(images(g, value), computable(value.dtype, FLOAT))
     counts_padding = bool(node.integer("count_include_pad")) and over.padded
     spatial = x.shape[1:-1]
@@ -61,8 +60,6 @@ def lp_pool(g: Graph, node: Node) -> Laid:
     """(sum |x|^p)^(1/p): the mean of a padded window times its size is its sum."""
     value = node.input(0)
     over, out = _window(node)
-    if any(d != 1 for d in over.dilations):
-        raise Unsupported("a dilated LpPool", "use dilations of 1")
     p = float(node.integer("p", 2))
     x = g.unary("ABS", g.cast(images(g, value), computable(value.dtype, FLOAT)))
     powered = g.mul(x, x) if p == 2 else g.binary("POW", x, g.constant(p, np.float32))
@@ -142,6 +139,8 @@ def _extended(g: Graph, x: Tensor, over: Window, out: Shape, fill: float) -> Ten
 
 def _window_means(g: Graph, x: Tensor, over: Window, out: Shape) -> Tensor:
     padded = _extended(g, x, over, out, 0.0)
+    if any(d != 1 for d in over.dilations):
+        return g.mul(reduce(g.add, _taps(g, padded, over, out)), 1.0 / math.prod(over.kernel))
     zero = (0,) * len(out)
     plain = Window(over.kernel, over.strides, over.dilations, zero, zero)
     return _pooled(g, "AVERAGE_POOL_2D", padded, plain, out, 0.0)
@@ -152,26 +151,21 @@ def _counts(over: Window, spatial: Shape, out: Shape, padding_counts: bool) -> n
     counts = np.ones((), np.float64)
     for i, size in enumerate(out):
         begin = np.arange(size) * over.strides[i] - over.begin[i]
+        places = begin[:, None] + np.arange(over.kernel[i])[None, :] * over.dilations[i]
         low, high = (-over.begin[i], spatial[i] + over.end[i]) if padding_counts else (0, spatial[i])
-        along = np.minimum(begin + over.kernel[i], high) - np.maximum(begin, low)
-        counts = counts[..., None] * along
+        counts = counts[..., None] * ((places >= low) & (places < high)).sum(1)
     return counts
 
 
-def _dilated(g: Graph, x: Tensor, over: Window, out: Shape) -> Tensor:
-    """The maximum over the window's taps, each a strided slice of the padded input."""
+def _taps(g: Graph, x: Tensor, over: Window, out: Shape) -> list[Tensor]:
+    """What each element of the window sees of the padded input, as a strided slice."""
     if math.prod(over.kernel) > MAX_TAPS:
         raise Unsupported(f"a dilated window of more than {MAX_TAPS} elements", "use dilations of 1")
-    if len(out) != 2:
-        raise Unsupported("a dilated pool over 3 axes", "use dilations of 1")
-    x = _extended(g, x, over, out, -math.inf)
-    made: Tensor | None = None
+    made = []
     for tap in itertools.product(*map(range, over.kernel)):
         begin = [0, *(t * d for t, d in zip(tap, over.dilations, strict=True)), 0]
         spans = [(size - 1) * s + 1 for size, s in zip(out, over.strides, strict=True)]
         end = [x.shape[0], *(b + span for b, span in zip(begin[1:-1], spans, strict=True)), x.shape[-1]]
         places = [g.constant(v, np.int32) for v in (begin, end, [1, *over.strides, 1])]
-        part = g.op("STRIDED_SLICE", [x, *places], (x.shape[0], *out, x.shape[-1]), x.dtype)
-        made = part if made is None else g.maximum(made, part)
-    assert made is not None
+        made.append(g.op("STRIDED_SLICE", [x, *places], (x.shape[0], *out, x.shape[-1]), x.dtype))
     return made

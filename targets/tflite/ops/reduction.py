@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..emit import Perm, Tensor, Unsupported
-from ..layout import Graph, Laid
+from ..layout import Graph, Laid, identity
 from ..registry import Node, computable, lowers
 
 NUMBERS = frozenset({"float32", "int32", "int64"})
@@ -22,6 +22,11 @@ COMPOSED = ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLo
 @lowers(*BUILTIN, *COMPOSED)
 def reduce(g: Graph, node: Node) -> Laid:
     value = node.input(0)
+    given = node.optional(1)
+    if 0 in value.shape:
+        return _of_nothing(g, node)
+    if given is not None and given.const is None and given.shape != (0,):
+        return _at_run_time(g, node)
     axes = _axes(node)
     keepdims = bool(node.integer("keepdims", 1))
     perm, held = next(iter(value.views.items()))
@@ -39,6 +44,41 @@ def reduce(g: Graph, node: Node) -> Laid:
         raise Unsupported(f"{node.op} of {value.dtype.name}", "cast to float32 before it")
     x = g.cast(held, computable(value.dtype, native))
     return g.cast(_reduced(g, node.op, x, places, keepdims), value.dtype), kept
+
+
+def _of_nothing(g: Graph, node: Node) -> Laid:
+    """What a reduction over no elements is: constant."""
+    out = node.outputs[0]
+    neutral = {"ReduceProd": 1.0, "ReduceMax": -np.inf, "ReduceMin": np.inf, "ReduceMean": np.nan}
+    neutral |= {"ReduceLogSum": -np.inf, "ReduceLogSumExp": -np.inf}
+    value = neutral.get(node.op, 0.0)
+    if 0 in out.shape or (out.dtype.kind != "f" and not np.isfinite(value)):
+        raise Unsupported("a tensor without elements", "remove it")
+    return g.constant(np.full(out.shape, value, out.dtype)), identity(out.rank)
+
+
+def _at_run_time(g: Graph, node: Node) -> Laid:
+    """The axes are an input of the kernels, too; only the shapes of the results must be known here."""
+    value, out = node.input(0), node.outputs[0]
+    keepdims = bool(node.integer("keepdims", 1))
+    axes = g.cast(g.tensor(node.input(1)), np.int32)
+    op = node.op
+    if op == "ReduceLogSumExp" or (value.dtype == np.bool_ and op not in ("ReduceMax", "ReduceMin")):
+        raise Unsupported(f"{op} whose axes are computed while the model runs", "make the axes constant")
+    native = NUMBERS if op in BUILTIN and op != "ReduceMean" else frozenset({"float32"})
+    code = BUILTIN.get(op, "SUM")
+    if value.dtype == np.bool_:
+        x, code = g.tensor(value), "REDUCE_ANY" if op == "ReduceMax" else "REDUCE_ALL"
+    else:
+        x = g.cast(g.tensor(value), computable(value.dtype, native))
+    if op == "ReduceL1":
+        x = g.unary("ABS", x)
+    elif op in ("ReduceL2", "ReduceSumSquare"):
+        x = g.mul(x, x)
+    made = g.op(code, [x, axes], out.shape, x.dtype, keepDims=keepdims)
+    after = {"ReduceL2": "SQRT", "ReduceLogSum": "LOG"}.get(op)
+    made = made if after is None else g.unary(after, made)
+    return g.cast(made, value.dtype), identity(out.rank)
 
 
 def _reduced(g: Graph, op: str, x: Tensor, axes: list[int], keepdims: bool) -> Tensor:
@@ -60,7 +100,8 @@ def _reduced(g: Graph, op: str, x: Tensor, axes: list[int], keepdims: bool) -> T
 def _axes(node: Node) -> list[int]:
     rank = node.input(0).rank
     given = node.integers("axes")
-    if given is None and node.optional(1) is not None:
+    second = node.optional(1)
+    if given is None and second is not None and second.shape != (0,):
         given = [int(a) for a in node.constant(1, "the axes to reduce")]
     if not given:
         return [] if node.integer("noop_with_empty_axes") else list(range(rank))

@@ -96,6 +96,9 @@ def depth_space(g: Graph, node: Node) -> Tensor | Laid:
     if node.op == "DepthToSpace" and node.text("mode", "DCR") == "CRD":
         split = g.reshape(g.tensor(value), (n, c // block**2, block, block, h, w))
         return g.reshape(g.transpose(split, (0, 1, 4, 2, 5, 3)), out)
+    if node.op == "SpaceToDepth" and node.text("mode", "DCR") == "CRD":
+        split = g.reshape(g.tensor(value), (n, c, h // block, block, w // block, block))
+        return g.reshape(g.transpose(split, (0, 1, 3, 5, 2, 4)), out)
     x = g.view(value, (0, 2, 3, 1))
     code = "DEPTH_TO_SPACE" if node.op == "DepthToSpace" else "SPACE_TO_DEPTH"
     shape: Shape = (out[0], out[2], out[3], out[1])
