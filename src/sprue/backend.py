@@ -150,15 +150,38 @@ class Backend(Protocol):
 
 
 @cache
+def homes() -> Mapping[str, Path]:
+    """The backends, by file name, and the folder that each stands in; imports none of them.
+
+    Raises SprueError when two folders hold a module of one name: one would silently hide the other.
+    """
+    found: dict[str, Path] = {}
+    for folder in sprue.targets.folders():
+        for name in (m.name for m in pkgutil.iter_modules([str(folder)])):
+            if name in found:
+                raise SprueError(
+                    f"there is a module '{name}' in {found[name]} too",
+                    where=str(folder),
+                    remedy="rename the file: it would hide the other, or be hidden by it",
+                )
+            found[name] = folder
+    return {name: found[name] for name in sorted(found) if not name.startswith("_")}
+
+
 def names() -> tuple[str, ...]:
-    """The backends that stand in `targets/`, by file name; imports none of them."""
-    modules = pkgutil.iter_modules(sprue.targets.__path__)
-    return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
+    """The names of all backends."""
+    return tuple(homes())
 
 
 @cache
 def find(name: str) -> Backend:
-    """The backend called `name`. Raises SprueError with the nearest name when there is none."""
+    """The backend called `name`. Raises SprueError when there is none, or when it cannot be imported."""
     if name not in names():
         raise SprueError(f"there is no backend '{name}'", remedy=did_you_mean(name, names()))
-    return cast(Backend, importlib.import_module(f"sprue.targets.{name}").BACKEND)
+    try:
+        return cast(Backend, importlib.import_module(f"sprue.targets.{name}").BACKEND)
+    except Exception as error:  # a user's own backend may fail in any way
+        raise SprueError(
+            f"the backend '{name}' cannot be imported: {type(error).__name__}: {error}",
+            where=str(homes()[name]),
+        ) from error

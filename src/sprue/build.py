@@ -148,8 +148,9 @@ def _timed(tried: Tried, measured: Mapping[str, Mapping[str, float]], failure: F
     if failure is not None:
         return replace(tried, result=_failed(variant, failure), failure=failure)
     times = measured[variant.id]
-    result = replace(tried.result, load=times["load"], latency_p50=times["p50"], latency_p95=times["p95"])
-    return replace(tried, result=result)
+    load, best, p50, p95 = (times[name] for name in ("load", "best", "p50", "p95"))
+    timed = replace(tried.result, load=load, latency=best, latency_p50=p50, latency_p95=p95)
+    return replace(tried, result=timed)
 
 
 def _json(cache: Cache, outcome: Outcome, name: str) -> Any:

@@ -24,9 +24,13 @@ MIN_ROUND_RUNS = 3
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds. Latency is of one sample; load time is the median of a few loads, after the imports."""
+    """Seconds. Latency is of one sample; load time is the median of a few loads, after the imports.
+
+    `best` is the median of the best round: what the artifact needs when nothing else disturbs it.
+    """
 
     load: float
+    best: float
     p50: float
     p95: float
     minimum: float
@@ -40,13 +44,12 @@ def latencies(loads: Mapping[str, Callable[[], Runner]], samples: Samples) -> di
     singles: list[Samples] = [
         {n: np.ascontiguousarray(a[i : i + 1]) for n, a in samples.items()} for i in range(count)
     ]
-    times: dict[str, list[float]] = {name: [] for name in loads}
-    for number in range(ROUNDS + 1):
+    rounds: dict[str, list[list[float]]] = {name: [] for name in loads}
+    for _ in range(ROUNDS + 1):
         for name, (runner, _) in loaded.items():
-            measured = _round(runner, singles)
-            # The first round warms up: lazy allocations, branch predictors, the clock of the processor.
-            times[name] += measured if number else []
-    return {name: _latency(loaded[name][1], times[name]) for name in loads}
+            rounds[name].append(_round(runner, singles))
+    # The first round warms up: lazy allocations, branch predictors, the clock of the processor.
+    return {name: _latency(loaded[name][1], rounds[name][1:]) for name in loads}
 
 
 def _load(load: Callable[[], Runner]) -> tuple[Runner, float]:
@@ -70,6 +73,8 @@ def _round(runner: Runner, singles: list[Samples]) -> list[float]:
     return times
 
 
-def _latency(load: float, times: list[float]) -> Latency:
+def _latency(load: float, rounds: list[list[float]]) -> Latency:
+    times = [t for times in rounds for t in times]
+    best = min(float(np.median(r)) for r in rounds)
     p50, p95 = (float(q) for q in np.quantile(times, [0.5, 0.95]))
-    return Latency(load, p50, p95, min(times), len(times))
+    return Latency(load, best, p50, p95, min(times), len(times))

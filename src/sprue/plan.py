@@ -21,7 +21,7 @@ from typing import Any
 
 import sprue.passes
 import sprue.targets
-from sprue.backend import Backend, Pass, Variant, find
+from sprue.backend import Backend, Pass, Variant, find, homes
 from sprue.canonical import canonical, digest, file_digest
 from sprue.engine.action import Action, Output
 from sprue.errors import SprueError
@@ -265,9 +265,9 @@ def _code(*paths: Path) -> str:
 
 @cache
 def _backend_code(name: str) -> str:
-    folder = sprue.targets.FOLDER
-    own = folder / name if (folder / name).is_dir() else folder / f"{name}.py"
-    return _code(own, *sorted(folder.glob("_*.py")))
+    home = homes()[name]
+    own = home / name if (home / name).is_dir() else home / f"{name}.py"
+    return _code(own, *(f for folder in {sprue.targets.FOLDER, home} for f in sorted(folder.glob("_*.py"))))
 
 
 @cache

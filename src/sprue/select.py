@@ -1,8 +1,8 @@
 """Judging and selecting: which variants keep what the recipe asks for, and which of those is kept.
 
 A variant is `verified` (its artifact ran, natively or emulated, and passed), `prepared` (it passed as far as
-that can be known here, but the artifact itself was not executed), or `failed`. Timings within 5 % of the best
-are noise: among those the smaller artifact wins, then the recipe's order.
+that can be known here, but the artifact itself was not executed), or `failed`. Timings within 10 % of the best are
+noise: among those the smaller artifact wins, then the recipe's order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sprue.recipe import Accept, Preference
 
 State = Literal["verified", "prepared", "failed"]
 
-NOISE = 0.05
+NOISE = 0.10
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Result:
     ram: int | None = None
     instructions: int | None = None
     load: float | None = None
+    latency: float | None = None
     latency_p50: float | None = None
     latency_p95: float | None = None
     max_abs: float | None = None
@@ -118,8 +119,8 @@ def _cost(result: Result, prefer: Preference) -> float:
         return float(_bytes(result))
     if prefer == "metric":
         return result.drop if result.drop is not None else 0.0
-    if result.latency_p50 is not None:
-        return result.latency_p50
+    if result.latency is not None:
+        return result.latency
     return float(result.instructions if result.instructions is not None else _bytes(result))
 
 

@@ -27,7 +27,7 @@ from sprue.machine import fingerprint
 from sprue.recipe import Recipe
 from sprue.select import Result, why
 
-TIMED = ("load", "latency_p50", "latency_p95")
+TIMED = ("load", "latency", "latency_p50", "latency_p95")
 """Fields of a result that differ from run to run: they stay out of what the id covers."""
 
 

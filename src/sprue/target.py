@@ -99,18 +99,19 @@ class Target:
 
 
 def target_files(project: Path | None = None) -> dict[str, Path]:
-    """Target id -> its file. A project's own `targets/` adds to the shipped ones, never redefines them."""
-    found = {p.stem: p for p in sorted(sprue.targets.FOLDER.glob("*.toml"))}
-    if project is not None and (project / "targets").is_dir():
-        for path in sorted((project / "targets").glob("*.toml")):
-            known = found.get(path.stem)
-            if known is not None and path.read_bytes() != known.read_bytes():
+    """Target id -> its file. The folders in SPRUE_TARGETS and a project's own `targets/` add to the shipped
+    ones and redefine none: raises SprueError when two files of one name differ.
+    """
+    found: dict[str, Path] = {}
+    for folder in (*sprue.targets.folders(), *([project / "targets"] if project is not None else [])):
+        for path in sorted(folder.glob("*.toml")):
+            known = found.setdefault(path.stem, path)
+            if path.read_bytes() != known.read_bytes():
                 raise SprueError(
-                    f"target '{path.stem}' is defined twice, here and by sprue itself",
+                    f"target '{path.stem}' is defined twice, here and in {known}",
                     where=str(path),
                     remedy=f"rename the file, for example {path.stem}-mine.toml",
                 )
-            found.setdefault(path.stem, path)
     return found
 
 

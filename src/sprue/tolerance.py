@@ -23,9 +23,12 @@ class Tolerance:
         return Tolerance(**(asdict(self) | {k: v for k, v in overrides.items() if v is not None}))
 
 
+# Measured on the sample models, worst element of any backend: float32 5e-5 steps, float16 0.24, int8 7.7 where
+# calibration covers the evaluation data; outputs beyond the calibrated range are clipped and reach further.
+# NNCF's mean ranges reached 24 steps and its mixed preset 122 at a metric drop of 0.018: those must not pass.
 TOLERANCES: Mapping[Precision, Tolerance] = {
-    "float32": Tolerance(atol=1e-4, rtol=1e-4, steps=0.0),
-    "float16": Tolerance(atol=1e-3, rtol=1e-2, steps=1.0),
-    "int8-dynamic": Tolerance(atol=1e-3, rtol=1e-2, steps=32.0),
-    "int8-static": Tolerance(atol=1e-3, rtol=1e-2, steps=32.0),
+    "float32": Tolerance(atol=1e-6, rtol=1e-4, steps=0.02),
+    "float16": Tolerance(atol=1e-4, rtol=1e-2, steps=1.0),
+    "int8-dynamic": Tolerance(atol=1e-3, rtol=1e-2, steps=16.0),
+    "int8-static": Tolerance(atol=1e-3, rtol=1e-2, steps=16.0),
 }

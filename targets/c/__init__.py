@@ -61,6 +61,9 @@ class CBackend:
             return (Simplify(batch=1), QuantizeStatic())
         return (Simplify(batch=1),)
 
+    def needs_calibration(self, variant: Variant) -> bool:
+        return True  # the golden vectors of its self-test
+
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         from .check import check
 
@@ -90,7 +93,7 @@ class CBackend:
         return Device(firmware, Emulator(firmware, machine(variant.target).emulator))
 
     def entry(self, variant: Variant) -> str:
-        return "src/model.h"
+        return "firmware.elf"
 
 
 class Device:
