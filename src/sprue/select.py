@@ -1,8 +1,8 @@
 """Judging and selecting: which variants keep what the recipe asks for, and which of those is kept.
 
 A variant is `verified` (its artifact ran, natively or emulated, and passed), `prepared` (it passed as far as
-that can be known here, but the artifact itself was not executed), or `failed`. Timings within 10 % of the best are
-noise: among those the smaller artifact wins, then the recipe's order.
+that can be known here, but the artifact itself was not executed), or `failed`. Timings within 10 % of the
+best are noise: among those the smaller artifact wins, then the recipe's order.
 """
 
 from __future__ import annotations

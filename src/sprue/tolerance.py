@@ -23,7 +23,7 @@ class Tolerance:
         return Tolerance(**(asdict(self) | {k: v for k, v in overrides.items() if v is not None}))
 
 
-# Measured on the sample models, worst element of any backend: float32 5e-5 steps, float16 0.24, int8 7.7 where
+# Measured on the sample models, worst element of any backend: float32 5e-5 steps, float16 0.24, int8 7.7 if
 # calibration covers the evaluation data; outputs beyond the calibrated range are clipped and reach further.
 # NNCF's mean ranges reached 24 steps and its mixed preset 122 at a metric drop of 0.018: those must not pass.
 TOLERANCES: Mapping[Precision, Tolerance] = {

@@ -7,6 +7,7 @@ heavy at its top.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pkgutil
 import sys
@@ -50,14 +51,15 @@ def commands() -> None:
 def main() -> None:
     """Run the command line. Exit codes: 0 all holds, 1 a check failed, 2 the question was wrong."""
     try:
-        commands.main(standalone_mode=False)
-        code = 0
-    except click.exceptions.Exit as error:
-        code = error.exit_code
+        # Commands return nothing; click turns an `Exit` that they raise into the value returned here.
+        code = commands.main(standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         code = 2
     except SprueError as error:
+        if "--json" in sys.argv:
+            said = {"what": error.what, "where": error.where, "remedy": error.remedy}
+            click.echo(json.dumps({"ok": False, "error": said}))
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
