@@ -1,16 +1,18 @@
-"""What the CPU backends' `check` say in the same words: precision that cannot be offered, files too large."""
+"""What the CPU backends' `check` say in the same words: precisions, sizes, and known wrong answers."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from sprue.backend import Finding, Variant
-from sprue.graph import weights
+from sprue.graph import attributes, weights
+from sprue.passes.normal_form import nodes
 
 
 def precision_findings(
@@ -59,6 +61,35 @@ def flash_findings(model: ModelProto, variant: Variant) -> list[Finding]:
             f"the weights alone are {need} bytes in {variant.precision}, limit.flash is {limit}",
             "use a smaller precision or a smaller model, or raise limit.flash if the device allows it",
         )
+    ]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """What a runtime takes, and answers otherwise than ONNX says: found by the conformance tests.
+
+    `applies` gets the node, its attributes, and the names of the constants.
+    """
+
+    op: str
+    what: str
+    applies: Callable[[NodeProto, Mapping[str, object], frozenset[str]], bool]
+
+
+def takes(node: NodeProto, index: int) -> str:
+    """The name of the node's input, "" where the optional input is left out."""
+    return node.input[index] if index < len(node.input) else ""
+
+
+def deviation_findings(model: ModelProto, deviations: Collection[Deviation], remedy: str) -> list[Finding]:
+    constants = frozenset(weights(model)) | {
+        o for n in model.graph.node if n.op_type == "Constant" for o in n.output
+    }
+    return [
+        Finding("operator", node.name or next(iter(node.output), ""), node.op_type, known.what, remedy)
+        for node in nodes(model.graph)
+        for known in deviations
+        if node.op_type == known.op and known.applies(node, attributes(node), constants)
     ]
 
 

@@ -26,7 +26,14 @@ from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
 from sprue.passes.quantize_static import QuantizeStatic
 from sprue.passes.simplify import Simplify, first_line
 
-from ._findings import execution, flash_findings, precision_findings
+from ._findings import (
+    Deviation,
+    deviation_findings,
+    execution,
+    flash_findings,
+    precision_findings,
+    takes,
+)
 from ._portions import FREE, run_in_portions
 
 if TYPE_CHECKING:
@@ -38,6 +45,39 @@ if TYPE_CHECKING:
 ENTRY = "model.onnx"
 REMEDY = "export the model with another operator or opset for it, or leave onnxruntime out of `backend`"
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+DEVIATIONS = (
+    Deviation(
+        "Attention",
+        "onnxruntime masks qk_matmul_output with infinity, ONNX with the lowest finite number",
+        lambda n, a, c: len(n.output) > 3 and bool(n.output[3]) and bool(a.get("is_causal")),
+    ),
+    Deviation(
+        "Attention",
+        "onnxruntime fails while running with both a mask and nonpad_kv_seqlen",
+        lambda n, a, c: bool(takes(n, 3) and takes(n, 6)),
+    ),
+    Deviation(
+        "BatchNormalization",
+        "onnxruntime's training mode returns wrong running statistics",
+        lambda n, a, c: bool(a.get("training_mode")),
+    ),
+    Deviation(
+        "ConvInteger",
+        "onnxruntime fails while running ConvInteger with padding",
+        lambda n, a, c: any(_integers(a.get("pads"))) or a.get("auto_pad") in (b"SAME_UPPER", b"SAME_LOWER"),
+    ),
+    Deviation(
+        "MaxUnpool",
+        "onnxruntime does not place values by output_shape",
+        lambda n, a, c: bool(takes(n, 2)),
+    ),
+    Deviation(
+        "Resize",
+        "onnxruntime samples other points for align_corners with scales",
+        lambda n, a, c: a.get("coordinate_transformation_mode") == b"align_corners" and bool(takes(n, 2)),
+    ),
+)
 
 
 class OnnxRuntime:
@@ -74,6 +114,7 @@ class OnnxRuntime:
             *precision_findings(model, variant, self.precisions, quantizable),
             *flash_findings(model, variant),
             *_operators_without_kernel(model),
+            *deviation_findings(model, DEVIATIONS, REMEDY),
         ]
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
@@ -120,6 +161,10 @@ class OnnxRuntimeRunner:
         except Exception as error:  # onnxruntime's errors share no base class but Exception
             raise SprueError(f"onnxruntime failed while running: {first_line(error)}") from error
         return dict(zip(self._outputs, made, strict=True))
+
+
+def _integers(value: object) -> list[int]:
+    return [v for v in value if isinstance(v, int)] if isinstance(value, list) else []
 
 
 def _options(threads: int) -> SessionOptions:
@@ -173,12 +218,10 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 def _operators_without_kernel(model: ModelProto) -> list[Finding]:
     """Creating a session finds the first such node; where it fails, each kind of node is tried alone."""
-    import onnxruntime as ort
-
     if model.ByteSize() > MAX_MODEL_BYTES:
         return [Finding("limit", "", "", "the model is larger than 2 GiB", "export a smaller model")]
     options = _options(1)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")  # weights need not be laid out
     try:
         _session(serialise(model), options, where="")
     except SprueError as error:
@@ -231,7 +274,7 @@ def _try_alone(model: ModelProto, node: NodeProto, types: dict[str, int], option
 
 def _finding(model: ModelProto, reason: str) -> Finding:
     """onnxruntime's own words, with the node that they name."""
-    named = re.search(r"(?:with name|Node name:|node \()\s*'?([^')]+)'?", reason)
+    named = re.search(r"(?:with name|Node name:|[Nn]ode \()\s*'?([^')]+)'?", reason)
     name = named[1] if named else ""
     op = next((n.op_type for n in nodes(model.graph) if n.name == name), "")
     return Finding("operator", name, op, reason, REMEDY)

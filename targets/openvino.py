@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET  # only to rewrite what OpenVINO has just wri
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
+from operator import gt
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
@@ -25,13 +26,20 @@ from onnx import ModelProto
 from sprue.backend import Availability, Finding, Pass, Profile, Variant
 from sprue.canonical import canonical
 from sprue.errors import SprueError
-from sprue.graph import TensorSpec, serialise
+from sprue.graph import TensorSpec, inputs, serialise
 from sprue.passes.normal_form import nodes
 from sprue.passes.quantize_static import calibration_feeds, check_weights
 from sprue.passes.quiet import quiet
 from sprue.passes.simplify import Simplify
 
-from ._findings import execution, flash_findings, precision_findings
+from ._findings import (
+    Deviation,
+    deviation_findings,
+    execution,
+    flash_findings,
+    precision_findings,
+    takes,
+)
 from ._portions import FREE, run_in_portions
 
 if TYPE_CHECKING:
@@ -48,6 +56,43 @@ COUNTED = re.compile(r"[A-Za-z0-9]+_\d+([_/].*)?")
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
 REMEDY = "export the model with another operator for it, or leave openvino out of `backend`"
 DAMAGED = "the artifact is damaged: build or fetch it again"
+
+DEVIATIONS = (
+    Deviation(
+        "Attention",
+        "OpenVINO aligns the causal mask otherwise when past keys or a window are given",
+        lambda n, a, c: (bool(takes(n, 4)) and bool(a.get("is_causal"))) or _windowed(a),
+    ),
+    Deviation("BitShift", "OpenVINO shifts signed integers otherwise", lambda n, a, c: True),
+    Deviation("DFT", "OpenVINO reads the axis and onesided of DFT otherwise", lambda n, a, c: True),
+    Deviation("LSTM", "OpenVINO ignores the peepholes of LSTM", lambda n, a, c: bool(takes(n, 7))),
+    Deviation(
+        "MaxPool",
+        "OpenVINO counts a last window that starts in the padding",
+        lambda n, a, c: bool(a.get("ceil_mode")) and _may_start_in_padding(a),
+    ),
+    Deviation("NonMaxSuppression", "OpenVINO pads the result to a fixed size", lambda n, a, c: True),
+    Deviation("Resize", "OpenVINO's antialias differs", lambda n, a, c: bool(a.get("antialias"))),
+    Deviation("Resize", "OpenVINO's exclude_outside differs", lambda n, a, c: bool(a.get("exclude_outside"))),
+    Deviation(
+        "Resize",
+        "OpenVINO ignores keep_aspect_ratio_policy",
+        lambda n, a, c: a.get("keep_aspect_ratio_policy", b"stretch") != b"stretch",
+    ),
+    Deviation(
+        "Resize",
+        "OpenVINO samples other points for align_corners with scales",
+        lambda n, a, c: a.get("coordinate_transformation_mode") == b"align_corners" and bool(takes(n, 2)),
+    ),
+    Deviation("RoiAlign", "OpenVINO's mode max differs", lambda n, a, c: a.get("mode") == b"max"),
+    Deviation("SpaceToDepth", "OpenVINO ignores mode CRD", lambda n, a, c: a.get("mode") == b"CRD"),
+    Deviation(
+        "Tile", "OpenVINO returns garbage when repeats is computed", lambda n, a, c: takes(n, 1) not in c
+    ),
+    Deviation(
+        "TopK", "OpenVINO breaks ties otherwise when K is computed", lambda n, a, c: takes(n, 1) not in c
+    ),
+)
 
 
 class OpenVino:
@@ -81,6 +126,7 @@ class OpenVino:
             *precision_findings(model, variant, self.precisions, QUANTIZABLE),
             *flash_findings(model, variant),
             *_operator_findings(model),
+            *deviation_findings(model, DEVIATIONS, REMEDY),
         ]
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
@@ -90,6 +136,7 @@ class OpenVino:
             made = runtime.Core().read_model(serialise(_marked(model)), b"")
         except RuntimeError as error:
             raise SprueError(f"OpenVINO cannot convert the model: {_reason(error)}", remedy=REMEDY) from error
+        made = _keep_inputs(made, model)
         if variant.precision == "int8-static":
             made = _quantize(made, model, calibration)
         runtime.save_model(made, out / ENTRY, compress_to_fp16=variant.precision == "float16")
@@ -141,6 +188,31 @@ class OpenVinoRunner:
         except RuntimeError as error:
             raise SprueError(f"OpenVINO failed while running: {_reason(error)}") from error
         return {name: np.array(made[index]) for index, name in enumerate(self._outputs)}
+
+
+def _windowed(attributes: Mapping[str, object]) -> bool:
+    return any("window" in name for name in attributes)
+
+
+def _may_start_in_padding(attributes: Mapping[str, object]) -> bool:
+    strides, kernel = attributes.get("strides", []), attributes.get("kernel_shape", [])
+    wider = isinstance(strides, list) and isinstance(kernel, list) and any(map(gt, strides, kernel))
+    pads = attributes.get("pads", [])
+    return wider or (isinstance(pads, list) and any(pads))
+
+
+def _keep_inputs(made: Model, model: ModelProto) -> Model:
+    """OpenVINO drops an input that no node reads; a caller feeds it all the same, so put it back."""
+    runtime = _openvino()
+    there = {name for port in made.inputs for name in port.names}
+    for spec in inputs(model):
+        if spec.name not in there:
+            shape = runtime.PartialShape([-1 if d is None else d for d in spec.shape])
+            unread = runtime.opset13.parameter(shape, spec.dtype, spec.name)
+            unread.output(0).set_names({spec.name})
+            made.add_parameters([unread])
+    made.validate_nodes_and_infer_types()
+    return made
 
 
 def _properties(variant: Variant) -> dict[str, str]:

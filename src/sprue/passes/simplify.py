@@ -73,28 +73,43 @@ def _constants_are_no_inputs(model: ModelProto) -> ModelProto:
 
 
 def _fold(model: ModelProto) -> ModelProto:
-    """What onnxruntime's basic level makes of it; the model itself where it lacks a kernel for some node."""
+    """What onnxruntime's basic level makes of it; the model itself where that level cannot do it.
+
+    It cannot where it lacks a kernel for some node (another backend may have it), where its optimiser
+    stumbles over a graph that it would run as it is, and where nothing but constants would be left.
+    """
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+    try:
+        folded = _optimised(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    except ort_errors.NotImplemented:
+        return model
+    except Exception:  # onnxruntime's errors share no base class but Exception
+        try:
+            _optimised(model, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+        except Exception as error:
+            raise SprueError(
+                f"onnxruntime refuses the ONNX graph: {first_line(error)}", remedy="export the model again"
+            ) from error
+        return model
+    stays_standard = len(foreign_nodes(folded)) == len(foreign_nodes(model))
+    return folded if stays_standard and folded.graph.node else model
+
+
+def _optimised(model: ModelProto, level: object) -> ModelProto:
+    import onnxruntime as ort
 
     with tempfile.TemporaryDirectory(prefix="sprue-simplify-") as folder:
         path = Path(folder) / "simplified.onnx"
         options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.graph_optimization_level = level
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        try:
-            with quiet():
-                ort.InferenceSession(serialise(model), options, providers=["CPUExecutionProvider"])
-        except ort_errors.NotImplemented:
-            return model  # another backend may have the operator; shapes are inferred all the same
-        except Exception as error:  # onnxruntime's errors share no base class but Exception
-            raise SprueError(
-                f"onnxruntime refuses the ONNX graph: {first_line(error)}", remedy="export the model again"
-            ) from error
-        folded = onnx.load_model_from_string(path.read_bytes())
-    return folded if len(foreign_nodes(folded)) == len(foreign_nodes(model)) else model
+        with quiet():
+            ort.InferenceSession(serialise(model), options, providers=["CPUExecutionProvider"])
+        return onnx.load_model_from_string(path.read_bytes())
 
 
 def first_line(error: Exception) -> str:
