@@ -60,7 +60,7 @@ def main() -> None:
         if "--json" in sys.argv:
             said = {"what": error.what, "where": error.where, "remedy": error.remedy}
             click.echo(json.dumps({"ok": False, "error": said}))
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        _say(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped", err=True)
@@ -69,8 +69,19 @@ def main() -> None:
         # Whoever read our output has gone; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as error:
+        _say(SprueError(error.strerror or str(error), where=str(error.filename or "")))
+        code = SprueError.exit_code
     except Exception:
         traceback.print_exc()
         click.echo("this is a bug in sprue; please report it with the lines above", err=True)
         code = 70
     sys.exit(code)
+
+
+def _say(error: SprueError) -> None:
+    """For people on standard error; and with --json for machines, whose standard output is always JSON."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    if "--json" in sys.argv:
+        said = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        click.echo(json.dumps({"ok": False, "error": said}, indent=2))

@@ -9,8 +9,9 @@ from sprue.cli import _options
 
 @click.command()
 @click.argument("kind", type=click.Choice(["recipe", "model", "target", "manifest"]))
-def command(kind: str) -> None:
-    """Print the JSON Schema of a recipe, a model.toml, a target file or a bundle's manifest."""
+@_options.as_json
+def command(kind: str, as_json: bool) -> None:
+    """Print the JSON Schema of a recipe, a model.toml, a target file or a bundle's manifest: always JSON."""
     from pydantic import BaseModel
 
     from sprue.bundle.manifest import Manifest
