@@ -77,7 +77,7 @@ def load_model(folder: Path) -> Model:
             remedy=did_you_mean(data.metric, METRICS),
         )
     file, _, function = data.source.partition(":")
-    if not function and not file.endswith(".onnx"):
+    if not (file.endswith(".py") and function.isidentifier()) and (function or not file.endswith(".onnx")):
         raise SprueError(
             f"source '{data.source}' is neither an ONNX file nor file.py:callable",
             where=document.place(["source"]),

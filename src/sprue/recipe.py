@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from sprue.backend import Variant, find
 from sprue.errors import SprueError, did_you_mean
 from sprue.model import Model, load_model
-from sprue.target import PRECISIONS, LimitFile, Precision, Strict, Target, load_target
+from sprue.target import PRECISIONS, LimitFile, Precision, Strict, Target, load_target, refuse_name
 from sprue.toml import Document, Key, read_toml, validate
 
 Preference = Literal["latency", "size", "metric"]
@@ -53,17 +53,16 @@ Precisions = Annotated[
 ]
 
 
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class AcceptFile(Strict):
     """`[accept]`, measured on the saved artifact. The tolerances override what the precision implies."""
 
-    max_drop: float | None = Field(
-        None, ge=0, description="of the model's metric, against the float reference"
-    )
-    atol: float | None = Field(None, ge=0, description="output tolerance: absolute")
-    rtol: float | None = Field(None, ge=0, description="output tolerance: relative to the reference's output")
-    steps: float | None = Field(
-        None, ge=0, description="output tolerance: in int8 steps of the output's range"
-    )
+    max_drop: Amount | None = Field(None, description="of the model's metric, against the float reference")
+    atol: Amount | None = Field(None, description="output tolerance: absolute")
+    rtol: Amount | None = Field(None, description="output tolerance: relative to the reference's output")
+    steps: Amount | None = Field(None, description="output tolerance: in int8 steps of the output's range")
 
 
 class ChoiceFile(Strict):
@@ -146,6 +145,7 @@ class Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe, what it extends, its model and targets. Raises SprueError naming file, line, key."""
+    refuse_name(path.stem, "recipe", path)
     values = _layers(path)
     project, model = _find_model(path, values)
     targets = sorted({key[1] for key in values if key[0] == "target"}, key=lambda t: _order(values, t))
@@ -169,6 +169,13 @@ def _layers(path: Path) -> Values:
     values: Values = {}
     if file.extends is not None:
         base_path = path.parent / file.extends
+        if not base_path.is_file():
+            there = [p.name for p in path.parent.glob("*.toml") if p != path]
+            raise SprueError(
+                f"there is no recipe '{file.extends}' in {path.parent}",
+                where=document.place(["extends"]),
+                remedy=did_you_mean(file.extends, there),
+            )
         base_document = read_toml(base_path)
         base = validate(RecipeFile, base_document)
         if base.extends is not None:
@@ -210,7 +217,7 @@ def _find_model(path: Path, values: Values) -> tuple[Path, Model]:
     seen: list[str] = []
     for project in path.resolve().parents:
         folder = project / "models"
-        if (folder / name / "model.toml").is_file() and Path(name).name == name:
+        if Path(name).name == name not in ("", "..") and (folder / name / "model.toml").is_file():
             return project, load_model(folder / name)
         if folder.is_dir():
             seen += [p.parent.name for p in folder.glob("*/model.toml")]
@@ -268,7 +275,7 @@ def _candidates(
     for key, given in (("backend", backends), ("precision", precisions)):
         if len(set(given)) != len(given):
             raise SprueError(f"'target.{target.id}.{key}' names an alternative twice", where=places[key])
-    offers = {b: find(b).precisions for b in backends}
+    offers = {b: _offer(b, places["backend"]) for b in backends}
     for precision in precisions:
         if not any(precision in offer for offer in offers.values()):
             raise SprueError(
@@ -284,3 +291,10 @@ def _candidates(
                 remedy=f"it offers {', '.join(offer)}",
             )
     return [(b, p) for b in backends for p in precisions if p in offers[b]]
+
+
+def _offer(backend: str, place: str) -> tuple[Precision, ...]:
+    try:
+        return find(backend).precisions
+    except SprueError as error:
+        raise SprueError(error.what, where=error.where or place, remedy=error.remedy) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -26,11 +27,12 @@ def parse_size(text: object) -> int:
     """`"64 KiB"` -> 65536. A plain number is bytes. Raises ValueError naming the units."""
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return text
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip()) if isinstance(text, str) else None
+    pattern = r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)"
+    match = re.fullmatch(pattern, text.strip()) if isinstance(text, str) else None
     if match is None or match[2] not in _UNITS:
         units = ", ".join(u for u in _UNITS if u)
         raise ValueError(f'a size is a number and a unit, such as "64 KiB"; units: {units}')
-    return int(float(match[1]) * _UNITS[match[2]])
+    return int(Decimal(match[1]) * _UNITS[match[2]])
 
 
 Size = Annotated[
@@ -115,11 +117,22 @@ def target_files(project: Path | None = None) -> dict[str, Path]:
     return found
 
 
+def refuse_name(name: str, kind: str, path: Path) -> None:
+    """Bundles, and the folders in them, are called after recipes and targets. Raises SprueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name):
+        raise SprueError(
+            f"'{name}' cannot be the name of a {kind}",
+            where=str(path),
+            remedy="rename the file: letters, digits, '.', '_' and '-', a letter or digit first",
+        )
+
+
 def load_target(name: str, project: Path | None = None, *, where: str = "") -> Target:
     """Read and validate one target. Raises SprueError naming file, line and key."""
     files = target_files(project)
     if name not in files:
         raise SprueError(f"there is no target '{name}'", where=where, remedy=did_you_mean(name, files))
+    refuse_name(name, "target", files[name])
     document = read_toml(files[name])
     data = validate(TargetFile, document)
     return Target(

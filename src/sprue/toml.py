@@ -47,8 +47,9 @@ def read_toml(path: Path) -> Document:
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise SprueError(f"cannot read it: {error.strerror}", where=str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        said = error.strerror if isinstance(error, OSError) else error
+        raise SprueError(f"cannot read it: {said}", where=str(path)) from error
     if len(raw) > MAX_BYTES:
         raise SprueError(f"larger than {MAX_BYTES} bytes: not a file that a person wrote", where=str(path))
     try:
@@ -81,9 +82,9 @@ def locate(text: str) -> dict[Key, int]:
     """Key path -> line number, 1-based, for every table header and key of valid TOML `text`."""
     found: dict[Key, int] = {}
     table: Key = ()
-    position = 0
+    position, line = 0, 1
     while position < len(text):
-        line = text.count("\n", 0, position) + 1
+        start = position
         if match := _HEADER.match(text, position):
             table = _split(match[1])
             _note(found, table, line)
@@ -92,6 +93,7 @@ def locate(text: str) -> dict[Key, int]:
             _note(found, (*table, *_split(match[1])), line)
             position = _skip_value(text, match.end())
         position = _next_line(text, position)
+        line += text.count("\n", start, position)
     return found
 
 
