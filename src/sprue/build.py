@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sprue.backend import Variant
@@ -76,7 +77,7 @@ def build(
         outcomes = run(made.actions, cache, pool, listen)
         for name in (made.source, made.reference, made.calibration):
             if name and (failure := outcomes[name].failure):
-                raise _as_error(failure)
+                raise _as_error(failure, recipe.model.folder)
         reference = _json(cache, outcomes[made.reference], "metric.json")
         tried = [_judged(p, outcomes, cache, reference) for p in made.variants]
         timing = {c.target.id: _measure(made, c, tried, timeout) for c in recipe.choices}
@@ -88,7 +89,7 @@ def build(
         compared = parity(made, kept, reference["output"])
         outcomes = run([compared], cache, pool, listen, outcomes)
         if failure := outcomes[compared.name].failure:
-            raise _as_error(failure)
+            raise _as_error(failure, recipe.model.folder)
         return Build(made, targets, reference, _json(cache, outcomes[compared.name], "parity.json"), outcomes)
 
 
@@ -158,9 +159,11 @@ def _json(cache: Cache, outcome: Outcome, name: str) -> Any:
     return parse(cache.read(outcome.entry.files[name]))
 
 
-def _as_error(failure: Failure) -> SprueError:
-    """A failure of a shared step ends the build. One of ours is marked as a bug."""
+def _as_error(failure: Failure, folder: Path) -> SprueError:
+    """A failure of a shared step ends the build. One of ours is marked as a bug. `folder`: the model's."""
     kind = CheckError if failure.refused else SprueError
     remedy = "\n  ".join(t for t in (failure.remedy, f"log: {failure.log}" if failure.log else "") if t)
     what = f"{failure.what} (in the step {failure.action})" if failure.bug else failure.what
-    return kind(what, where=failure.where, remedy=remedy)
+    file = folder / failure.where.partition(":")[0]
+    where = str(folder / failure.where) if file.is_file() else failure.where
+    return kind(what, where=where, remedy=remedy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from onnx import ModelProto
 
@@ -55,7 +56,11 @@ def _check_data(model: Model, network: ModelProto) -> None:
     arrays = data.read_arrays(model.evaluation)
     samples = data.check_inputs(arrays, specs, str(model.evaluation), ignore=[model.label])
     count = len(next(iter(samples.values())))
-    data.check_labels(arrays, model.label, count, METRICS[model.metric], str(model.evaluation))
+    metric, place = METRICS[model.metric], str(model.evaluation)
+    labels = data.check_labels(arrays, model.label, count, metric, place)
+    known = [d for d in graph.outputs(network)[0].shape[1:] if d is not None]
+    if known and len(known) == len(graph.outputs(network)[0].shape) - 1:
+        data.check_answers(labels, model.label, prod(known), metric, place)
     if model.calibration is not None:
         arrays = data.read_arrays(model.calibration)
         data.check_inputs(arrays, specs, str(model.calibration), ignore=[model.label])

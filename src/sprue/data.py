@@ -19,29 +19,30 @@ MAX_BYTES = 4 * 2**30
 Array = NDArray[np.generic]
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an .npz file. Raises SprueError when it is missing, too large, or not plain .npz."""
+def read_arrays(path: Path, where: str = "") -> dict[str, Array]:
+    """The arrays of an .npz file. Raises SprueError when it is missing, too large, or not plain .npz.
+
+    `where` is the place that errors name, if it is not `path`.
+    """
+    where = where or str(path)
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(info.file_size for info in archive.infolist())
         if total > MAX_BYTES:
-            raise SprueError(f"{total} bytes uncompressed is more than {MAX_BYTES}", where=str(path))
+            raise SprueError(f"{total} bytes uncompressed is more than {MAX_BYTES}", where=where)
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
+        if other := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"'{other[0]}' is no array")
+        return arrays
+    except SprueError:
+        raise
     except FileNotFoundError as error:
-        raise SprueError("there is no such file", where=str(path)) from error
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-    ) as error:
+        raise SprueError("there is no such file", where=where) from error
+    except Exception as error:  # zip, its codecs and numpy's parsers raise what they like, zlib.error for one
         raise SprueError(
             f"not a readable .npz file ({error})",
-            where=str(path),
+            where=where,
             remedy="write it with numpy.savez_compressed, arrays of plain numbers only",
         ) from error
 
@@ -90,7 +91,30 @@ def check_labels(arrays: Mapping[str, Array], label: str, samples: int, metric: 
         )
     if metric.integer_labels and labels.dtype.kind not in "iu":
         raise SprueError(f"'{label}' is {labels.dtype}; {metric.name} needs integer classes", where=where)
+    if metric.integer_labels and labels.size != samples:
+        raise SprueError(
+            f"'{label}' has shape {list(labels.shape)}; {metric.name} needs one class per sample",
+            where=where,
+            remedy="save one-hot labels with .argmax(axis=1)",
+        )
+    if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
+        raise SprueError(f"'{label}' does not hold finite numbers only", where=where)
     return labels
+
+
+def check_answers(labels: Array, label: str, size: int, metric: Metric, where: str) -> None:
+    """Raises SprueError when labels do not fit the model's first output, `size` numbers per sample."""
+    if metric.integer_labels and not 0 <= labels.min() <= labels.max() < size:
+        raise SprueError(
+            f"'{label}' holds classes {labels.min()} to {labels.max()}, the model's first output has {size}",
+            where=where,
+            remedy="classes count from 0, in the order of the model's outputs",
+        )
+    if not metric.integer_labels and labels.size != len(labels) * size:
+        raise SprueError(
+            f"'{label}' has shape {list(labels.shape)}, but the model's first output has {size} per sample",
+            where=where,
+        )
 
 
 def _fitting(array: Array, spec: TensorSpec, where: str) -> Array:

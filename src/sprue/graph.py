@@ -34,33 +34,37 @@ class TensorSpec:
         return f"{self.name}: {self.dtype}[{dims}]"
 
 
-def read_model(path: Path) -> ModelProto:
-    """Parse and check an ONNX file. Raises SprueError when it is missing, truncated or not valid ONNX."""
+def read_model(path: Path, where: str = "") -> ModelProto:
+    """Parse and check an ONNX file. Raises SprueError when it is missing, truncated or not valid ONNX.
+
+    `where` is the place that errors name, if it is not `path`.
+    """
+    where = where or str(path)
     try:
         size = path.stat().st_size
     except OSError as error:
         raise SprueError(
-            "there is no such ONNX file", where=str(path), remedy="check `source` in the model's model.toml"
+            "there is no such ONNX file", where=where, remedy="check `source` in the model's model.toml"
         ) from error
     if size > MAX_MODEL_BYTES:
-        raise SprueError(f"{size} bytes is more than the 2 GiB that an ONNX file can hold", where=str(path))
+        raise SprueError(f"{size} bytes is more than the 2 GiB that an ONNX file can hold", where=where)
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise SprueError(
             f"not an ONNX model, or a truncated one ({error})",
-            where=str(path),
+            where=where,
             remedy="export it again, or fetch it again if it came through git-lfs",
         ) from error
     if size == 0 or not model.graph.node:
         raise SprueError(
-            "the ONNX graph is empty: the file may be truncated", where=str(path), remedy="export it again"
+            "the ONNX graph is empty: the file may be truncated", where=where, remedy="export it again"
         )
     try:
         onnx.checker.check_model(model, full_check=False)
     except onnx.checker.ValidationError as error:
         raise SprueError(
-            f"not valid ONNX: {str(error).splitlines()[0]}", where=str(path), remedy="export it again"
+            f"not valid ONNX: {str(error).splitlines()[0]}", where=where, remedy="export it again"
         ) from error
     return model
 

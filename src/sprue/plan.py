@@ -63,7 +63,7 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
     Raises SprueError when a variant needs calibration data and the model has none.
     """
     model = recipe.model
-    source = _source(model, timeout)
+    source = _source(model)
     reference = _reference(model, source.name)
     shared = [source, reference]
     calibration = ""
@@ -88,25 +88,22 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
     return Plan(recipe, ordered, tuple(planned), source.name, reference.name, calibration)
 
 
-def _source(model: Model, timeout: float) -> Action:
-    params = {
-        "function": model.function,
-        "file": model.source.name,
-        "place": model.source.name,
-        "timeout": timeout,
-    }
-    if model.function:
-        relative = model.source.relative_to(model.folder).as_posix()
-        return _action(
-            f"{model.name}/source", "read_source", {"source": model.folder}, params | {"file": relative}
-        )
-    del params["timeout"]
-    return _action(f"{model.name}/source", "read_source", {"source": model.source}, params)
+def _source(model: Model) -> Action:
+    """A Python file may read what stands beside it, so all of its folder is its source."""
+    place = _place(model, model.source)
+    params = {"function": model.function, "file": place, "place": place}
+    inputs = {"source": model.folder if model.function else model.source}
+    return _action(f"{model.name}/source", "read_source", inputs, params)
+
+
+def _place(model: Model, path: Path) -> str:
+    """What errors call a file of the model: steps see copies, and keys depend on no path of this machine."""
+    return path.relative_to(model.folder).as_posix()
 
 
 def _reference(model: Model, source: str) -> Action:
     inputs: Inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
-    params = {"metric": model.metric, "label": model.label, "place": model.evaluation.name}
+    params = {"metric": model.metric, "label": model.label, "place": _place(model, model.evaluation)}
     tools = _packages("onnxruntime") | {"processor": processor()}
     return _action(f"{model.name}/reference", "reference", inputs, params, tools)
 
@@ -114,7 +111,7 @@ def _reference(model: Model, source: str) -> Action:
 def _calibration(model: Model, source: str) -> Action:
     assert model.calibration is not None
     inputs: Inputs = {"model": Output(source, "model.onnx"), "calibration": model.calibration}
-    params = {"label": model.label, "place": model.calibration.name}
+    params = {"label": model.label, "place": _place(model, model.calibration)}
     return _action(f"{model.name}/calibration", "calibration", inputs, params)
 
 
@@ -267,7 +264,8 @@ def _code(*paths: Path) -> str:
 def _backend_code(name: str) -> str:
     home = homes()[name]
     own = home / name if (home / name).is_dir() else home / f"{name}.py"
-    return _code(own, *(f for folder in {sprue.targets.FOLDER, home} for f in sorted(folder.glob("_*.py"))))
+    shared = [f for folder in dict.fromkeys((sprue.targets.FOLDER, home)) for f in folder.glob("_*.py")]
+    return _code(own, *sorted(shared))
 
 
 @cache

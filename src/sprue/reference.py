@@ -38,10 +38,17 @@ def run(path: Path, samples: Samples) -> dict[str, Array]:
         ]
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise SprueError(f"onnxruntime cannot run the source model: {error}", where=path.name) from error
-    outputs = {n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(names)}
+    outputs = {}
+    for i, name in enumerate(names):
+        given = [np.asarray(p[i]) for p in parts]
+        sizes = [len(a) if a.ndim else 0 for a in given]
+        if sum(sizes) != count or any(size > batch for size in sizes):
+            raise SprueError(
+                f"output '{name}' has no batch axis: {list(given[0].shape)} for {min(count, batch)} samples",
+                remedy="export the model so that axis 0 of every output counts the samples",
+            )
+        outputs[name] = np.concatenate(given)
     for name, array in outputs.items():
-        if len(array) != count:
-            raise SprueError(f"output '{name}' has no batch axis: {list(array.shape)} for {count} samples")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))[0])
             raise SprueError(

@@ -5,11 +5,12 @@ A Python source runs in a process of its own, so that nothing it imports or chan
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from sprue import graph
 from sprue.errors import SprueError
@@ -34,10 +35,11 @@ out.write_bytes(model.SerializeToString(deterministic=True))
 """
 
 
-def call_source(path: Path, function: str, out: Path, timeout: float) -> ModelProto:
+def call_source(path: Path, function: str, out: Path, timeout: float | None = None) -> ModelProto:
     """Run `function` of the Python file `path` in a new process and read the model that it returns.
 
-    Raises SprueError when it raises, returns something else, or takes longer than `timeout` seconds.
+    Raises SprueError when it raises, ends its process, returns something else, or takes longer than `timeout`
+    seconds.
     """
     command = [sys.executable, "-c", _CALL, str(path), function, str(out)]
     place = f"{path.name}:{function}"
@@ -54,10 +56,19 @@ def call_source(path: Path, function: str, out: Path, timeout: float) -> ModelPr
         raise SprueError(f"it took longer than {timeout:g} s", where=place) from error
     text = done.stderr.decode(errors="replace")
     sys.stderr.write(text)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise SprueError(f"the source's process was ended by {name}", where=place)
     if done.returncode != 0:
         last = text.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise SprueError(f"the source failed: {last[0].removeprefix('sprue: ')}", where=place)
-    return graph.read_model(out)
+    if not out.is_file():
+        raise SprueError(
+            "the source ended its process before it returned a model",
+            where=place,
+            remedy=f"let {function} return an onnx.ModelProto, without sys.exit",
+        )
+    return graph.read_model(out, place)
 
 
 def checked(model: ModelProto, where: str) -> ModelProto:
@@ -70,9 +81,9 @@ def checked(model: ModelProto, where: str) -> ModelProto:
             where=where,
             remedy="the training diverged, or the export is broken: train or export it again",
         )
-    specs = graph.inputs(model)
-    if not specs:
-        raise SprueError("the model has no inputs", where=where)
+    specs = _tensors(model, where)
+    if not specs or not model.graph.output:
+        raise SprueError(f"the model has no {'outputs' if specs else 'inputs'}", where=where)
     for spec in specs:
         if not spec.shape:
             raise SprueError(
@@ -85,3 +96,16 @@ def checked(model: ModelProto, where: str) -> ModelProto:
                 remedy="export it with a symbolic batch axis, or with batch 1",
             )
     return graph.normalise(model)
+
+
+def _tensors(model: ModelProto, where: str) -> tuple[graph.TensorSpec, ...]:
+    """The inputs. Raises SprueError for inputs or outputs that are no tensors of numbers."""
+    for value in (*model.graph.input, *model.graph.output):
+        kind = value.type.tensor_type.elem_type
+        if kind in (TensorProto.UNDEFINED, TensorProto.STRING) or kind not in TensorProto.DataType.values():
+            raise SprueError(
+                f"'{value.name}' is not a tensor of numbers",
+                where=where,
+                remedy="export the model with plain tensors as inputs and outputs, without maps or sequences",
+            )
+    return graph.inputs(model)

@@ -33,10 +33,10 @@ def read_source(inputs: Inputs, params: Params, out: Path) -> None:
     if params["function"]:
         called = out / "called.onnx"
         file = inputs["source"] / params["file"]
-        model = source.call_source(file, params["function"], called, params["timeout"])
+        model = source.call_source(file, params["function"], called)
         called.unlink()
     else:
-        model = graph.read_model(inputs["source"])
+        model = graph.read_model(inputs["source"], params["place"])
     (out / "model.onnx").write_bytes(graph.serialise(source.checked(model, params["place"])))
 
 
@@ -45,19 +45,14 @@ def reference(inputs: Inputs, params: Params, out: Path) -> None:
     from sprue import reference as float_reference
 
     metric = METRICS[params["metric"]]
-    arrays = data.read_arrays(inputs["evaluation"])
+    arrays = data.read_arrays(inputs["evaluation"], params["place"])
     specs = graph.inputs(graph.read_model(inputs["model"]))
     samples = data.check_inputs(arrays, specs, params["place"], ignore=[params["label"]])
     count = len(next(iter(samples.values())))
     labels = data.check_labels(arrays, params["label"], count, metric, params["place"])
     outputs = float_reference.run(inputs["model"], samples)
     first = next(iter(outputs.values()))
-    if metric.integer_labels and not 0 <= labels.min() <= labels.max() < first[0].size:
-        raise SprueError(
-            f"'{params['label']}' holds classes {labels.min()} to {labels.max()}, "
-            f"the model's first output has {first[0].size}",
-            where=params["place"],
-        )
+    data.check_answers(labels, params["label"], first[0].size, metric, params["place"])
     data.write_arrays(out / "outputs.npz", outputs)
     data.write_arrays(out / "labels.npz", {"label": labels})
     data.write_arrays(out / "samples.npz", samples)
@@ -69,7 +64,7 @@ def reference(inputs: Inputs, params: Params, out: Path) -> None:
 def calibration(inputs: Inputs, params: Params, out: Path) -> None:
     """model + calibration -> samples.npz, checked against the model."""
     specs = graph.inputs(graph.read_model(inputs["model"]))
-    arrays = data.read_arrays(inputs["calibration"])
+    arrays = data.read_arrays(inputs["calibration"], params["place"])
     samples = data.check_inputs(arrays, specs, params["place"], ignore=[params["label"]])
     data.write_arrays(out / "samples.npz", samples)
 
