@@ -132,7 +132,7 @@ def _output_reason(name: str, agreement: Mapping[str, Any]) -> list[str]:
     if agreement["used"] <= 1:
         return []
     return [
-        f"output '{name}' leaves its tolerance by a factor of {agreement['used']:.2f}: "
+        f"output '{name}' leaves its tolerance by a factor of {agreement['used']:.3g}: "
         f"{agreement['actual']:.6g} instead of {agreement['reference']:.6g} in sample {agreement['sample']}"
     ]
 

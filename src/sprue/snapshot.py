@@ -8,6 +8,7 @@ evidence/                recipe, reference, every variant tried, verdicts, parit
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -189,7 +190,7 @@ def _git(folder: Path, *arguments: str) -> str:
 def _created(committed: int | None) -> str | None:
     """SOURCE_DATE_EPOCH, else the commit's time, else unknown: never the clock, which no two builds share."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not text.isdigit():
+    if text and not re.fullmatch("[0-9]{1,11}", text):
         raise SprueError(f"SOURCE_DATE_EPOCH is {text!r}", remedy="set it to a number of seconds since 1970")
     seconds = int(text) if text else committed
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

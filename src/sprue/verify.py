@@ -18,6 +18,10 @@ from sprue.tolerance import Tolerance
 Array = NDArray[np.generic]
 
 
+MOST = 1e12
+"""What `used` is where nothing is allowed and something differs: JSON has no infinity."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How one output compares. `used`: the largest share that an element takes of its allowance, 1 being all.
@@ -59,7 +63,7 @@ def _compare(name: str, actual: Array, reference: Array, tolerance: Tolerance) -
     allowed = tolerance.atol + tolerance.rtol * np.abs(r) + tolerance.steps * step
     error = np.abs(a - r)
     with np.errstate(divide="ignore", invalid="ignore"):
-        used = np.where(error == 0, 0.0, error / allowed)
+        used = np.where(error == 0, 0.0, np.minimum(error / allowed, MOST))
     worst = np.unravel_index(int(used.argmax()), used.shape)
     flat_a, flat_r = a.reshape(len(a), -1), r.reshape(len(r), -1)
     many = flat_r.shape[1] > 1
