@@ -90,7 +90,7 @@ class OnnxRuntime:
     def available(self) -> Availability:
         there = find_spec("onnxruntime") is not None
         return Availability(
-            there, there, "" if there else "onnxruntime", "" if there else 'pip install "sprue"'
+            there, there, "" if there else "onnxruntime not installed", "" if there else 'pip install "sprue"'
         )
 
     def tools(self) -> dict[str, str]:

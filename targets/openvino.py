@@ -107,7 +107,7 @@ class OpenVino:
         return Availability(
             compiles=not missing,
             executes="openvino" not in missing,
-            missing=", ".join(missing),
+            missing=f"{' and '.join(missing)} not installed" if missing else "",
             install='pip install "sprue[openvino]"' if missing else "",
         )
 

@@ -63,7 +63,7 @@ def available(name: str) -> Backend:
     backend = find(name)
     state = backend.available()
     if not state.compiles:
-        pytest.skip(f"{name} needs {state.missing}: {state.install}")
+        pytest.skip(f"{name} lacks: {state.missing}; {state.install}")
     return backend
 
 
