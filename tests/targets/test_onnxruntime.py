@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +208,15 @@ def test_an_operator_that_could_reach_outside_is_refused(
     model.opset_import.append(helper.make_opsetid(domain, 1))
     with pytest.raises(SprueError, match=op):
         BACKEND.load(written(model, tmp_path), variant())
+
+
+def test_nothing_is_reported_to_the_maker_of_onnxruntime(tmp_path: Path) -> None:
+    """Its telemetry leaves an identifier and an event database in the cache folder."""
+    script = "import sprue, onnxruntime as ort; ort.get_available_providers(); ort.SessionOptions()"
+    kept = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS")}
+    environment = {**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_model_that_fails_while_running_is_an_error_of_ours(tmp_path: Path) -> None:
