@@ -216,8 +216,12 @@ def _keep_inputs(made: Model, model: ModelProto) -> Model:
 
 
 def _properties(variant: Variant) -> dict[str, str]:
-    """Without the precision hint, processors with AMX or AVX512-BF16 would compute float32 in bfloat16."""
+    """Without the precision hint, processors with AMX or AVX512-BF16 would compute float32 in bfloat16.
+
+    Pinned threads of several models on one host would share the same first core.
+    """
     return {
+        "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_NUM_THREADS": str(variant.threads),
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",

@@ -111,6 +111,7 @@ def test_the_properties_beside_the_model_are_those_that_the_runner_uses(
     compiled(tiny_cnn, "float32", tmp_path)
     told = json.loads((tmp_path / "properties.json").read_bytes())["CPU"]
     assert told == {
+        "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_NUM_THREADS": "1",
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
