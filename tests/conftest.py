@@ -1,6 +1,13 @@
-"""Two tiny networks that every kind of test shares: weights from a fixed seed, no training, no files."""
+"""What tests share: tiny networks with weights from a fixed seed, and a tiny project around one of them."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +15,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 Samples = dict[str, NDArray[np.generic]]
+Done = subprocess.CompletedProcess[str]
+
+BACKENDS = Path(__file__).with_name("backends")
 
 
 def _weight(rng: np.random.Generator, name: str, *shape: int) -> TensorProto:
@@ -68,6 +78,72 @@ def tiny_bilstm() -> tuple[ModelProto, Samples]:
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 5])
     samples: Samples = {"tokens": rng.integers(0, words, (70, 16))}
     return _model("bilstm", nodes, tokens, logits, weights), samples
+
+
+@pytest.fixture(scope="session")
+def tiny_mlp() -> tuple[ModelProto, Samples]:
+    """x float32 [batch,4] -> y float32 [batch,3]; Gemm, Relu, Gemm."""
+    rng = np.random.default_rng(3)
+    weights = [_weight(rng, "first", 4, 8), _weight(rng, "second", 8, 3)]
+    nodes = [
+        helper.make_node("Gemm", ["x", "first"], ["hidden"], "into"),
+        helper.make_node("Relu", ["hidden"], ["active"], "relu"),
+        helper.make_node("Gemm", ["active", "second"], ["y"], "out"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])
+    samples: Samples = {"x": rng.standard_normal((20, 4)).astype(np.float32)}
+    return _model("mlp", nodes, x, y, weights), samples
+
+
+@pytest.fixture(scope="session")
+def template(tiny_mlp: tuple[ModelProto, Samples], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the model `tiny`, which is always right, and the recipe `tiny` for the target `null`."""
+    model, samples = tiny_mlp
+    folder = tmp_path_factory.mktemp("template")
+    tiny = folder / "models" / "tiny"
+    tiny.mkdir(parents=True)
+    (folder / "recipes").mkdir()
+    (tiny / "tiny.onnx").write_bytes(model.SerializeToString(deterministic=True))
+    first, second = (numpy_helper.to_array(t) for t in model.graph.initializer)
+    label = (np.maximum(samples["x"] @ first, 0) @ second).argmax(axis=1)
+    np.savez(tiny / "evaluation.npz", allow_pickle=False, x=samples["x"], label=label)
+    np.savez(tiny / "calibration.npz", allow_pickle=False, x=samples["x"])
+    (tiny / "model.toml").write_text(
+        'source = "tiny.onnx"\n\n[data]\nevaluation = "evaluation.npz"\ncalibration = "calibration.npz"\n'
+    )
+    (folder / "recipes" / "tiny.toml").write_text('model = "tiny"\nversion = "1.2.3"\n\n[target.null]\n')
+    return folder
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    """A copy of `template` to spoil."""
+    return shutil.copytree(template, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def sprue(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """`sprue(folder, *arguments, **environment)`: the command line in a process, with the test backends.
+
+    The cache is the session's, apart from the user's own; bundles go to `bundles/` in `folder`.
+    """
+    home = tmp_path_factory.mktemp("home")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SPRUE_", "SOURCE_DATE", "XDG_"))}
+    base = {**kept, "HOME": str(home), "SPRUE_CACHE": str(home / "cache"), "SPRUE_TARGETS": str(BACKENDS)}
+
+    def run(folder: Path, *arguments: str | Path, **environment: str) -> Done:
+        return subprocess.run(
+            [sys.executable, "-m", "sprue", *map(str, arguments)],
+            cwd=folder,
+            env={**base, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
 
 
 def _model(

@@ -1,0 +1,9 @@
+"""Crashes its process."""
+
+from __future__ import annotations
+
+import os
+
+from ._faults import Faulty
+
+BACKEND = Faulty("aborts", os.abort)

@@ -1,0 +1,78 @@
+"""The null backend: the artifact is the ONNX file itself, run by ONNX's reference evaluator in numpy.
+
+It takes every precision and changes nothing, so builds of it are quick and need no runtime.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.target import PRECISIONS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+
+    from sprue.backend import Samples
+
+ENTRY = "model.onnx"
+
+
+class Null:
+    """Also the base of the faulty backends beside it."""
+
+    name = "null"
+    version = 1
+    precisions = PRECISIONS
+
+    def available(self) -> Availability:
+        return Availability(compiles=True, executes=True)
+
+    def tools(self) -> dict[str, str]:
+        return {"onnx": version("onnx")}
+
+    def passes(self, variant: Variant) -> tuple[Pass, ...]:
+        return ()
+
+    def needs_calibration(self, variant: Variant) -> bool:
+        return variant.precision == "int8-static"
+
+    def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
+        reason = "numpy knows the operators of standard ONNX only"
+        foreign = [n for n in model.graph.node if n.domain not in ("", "ai.onnx")]
+        return [Finding("operator", n.name, n.op_type, reason, "export it without them") for n in foreign]
+
+    def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        (out / ENTRY).write_bytes(model.SerializeToString(deterministic=True))
+
+    def load(self, artifact: Path, variant: Variant) -> NullRunner:
+        return NullRunner(artifact / ENTRY)
+
+    def entry(self, variant: Variant) -> str:
+        return ENTRY
+
+
+class NullRunner:
+    execution: Literal["native", "emulated", "stand-in"] = "native"
+
+    def __init__(self, path: Path) -> None:
+        from onnx.reference import ReferenceEvaluator
+
+        from sprue.graph import read_model
+
+        self._size = path.stat().st_size
+        self._evaluator: Any = ReferenceEvaluator(read_model(path))
+
+    def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
+        outputs = self._evaluator.run(None, dict(inputs))
+        return dict(zip(self._evaluator.output_names, outputs, strict=True))
+
+    def profile(self) -> Profile:
+        return Profile(flash=self._size)
+
+
+BACKEND = Null()
