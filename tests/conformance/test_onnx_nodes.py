@@ -170,10 +170,10 @@ def outcome(name: str, case: Case) -> tuple[str, str]:
     targets = (load_target(t) for t in target_files())
     target = next((t for t in targets if name in t.backends), load_target("server-cpu"))
     variant = Variant(target, name, "float32")
-    findings = backend.check(case.model, variant)
-    if findings:
-        return "refused", findings[0].reason
     try:
+        findings = backend.check(case.model, variant)
+        if findings:
+            return "refused", findings[0].reason
         model = case.model
         for change in backend.passes(variant):
             model = change.apply(model, {})
@@ -182,6 +182,8 @@ def outcome(name: str, case: Case) -> tuple[str, str]:
             actual = backend.load(Path(folder), variant).run(case.feeds)
     except SprueError as error:
         return "wrong", f"accepted, then: {error}"
+    except Exception as error:  # to be counted; anything but SprueError is a bug of the backend
+        return "wrong", f"{type(error).__name__}: {error}"
     return _compare(case, actual)
 
 
