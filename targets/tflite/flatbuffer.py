@@ -100,12 +100,14 @@ def write(model: object) -> bytes:
     """Serialise a ModelT of the schema."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 16)
     buffers = model.buffers  # type: ignore[attr-defined]  # generated code has no types
+    size = sum(len(b.data) + 64 for b in buffers if b.data is not None)
+    builder = flatbuffers.Builder(size + (1 << 16))
     for index, buffer in enumerate(buffers):
         buffers[index] = _Aligned(buffer)
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)  # type: ignore[attr-defined]  # the same
-    return bytes(builder.Output())
+    held: Any = builder.Bytes  # a bytearray, whatever the stub says; Output() would copy once more
+    return bytes(memoryview(held)[builder.Head() :])
 
 
 def read(data: bytes) -> Any:
@@ -180,7 +182,7 @@ class _Aligned:
             raw = np.asarray(data, np.uint8)
             builder.StartVector(1, raw.size, 16)
             builder.head = builder.Head() - raw.size
-            builder.Bytes[builder.Head() : builder.Head() + raw.size] = raw.tobytes()
+            builder.Bytes[builder.Head() : builder.Head() + raw.size] = raw.data
             offset = builder.EndVector()
         s.BufferStart(builder)
         if offset is not None:

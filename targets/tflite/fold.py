@@ -19,8 +19,9 @@ MAX_FOLDED = 1 << 24
 MAX_KNOWN = 1 << 12
 """Elements of constants that shape inference is shown: shapes, axes, repeats."""
 
+CASTS = frozenset({"Cast", "CastLike"})
 SAME_SHAPE = frozenset(
-    {"Cast", "CastLike"}
+    CASTS
     | {
         "Abs",
         "Ceil",
@@ -68,6 +69,8 @@ def infer(
 
     `shapes` are known otherwise, by name, and used where inference knows the dtype only.
     """
+    if node.op_type in SAME_SHAPE - CASTS and not node.domain and node.input[0] in types:
+        return {node.output[0]: types[node.input[0]]}
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
         small = {

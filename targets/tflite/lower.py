@@ -23,6 +23,7 @@ from . import fold
 from .emit import Array, Tensor, Unsupported
 from .expand import expand
 from .flatbuffer import TENSOR_TYPES
+from .fuse import fuse_gelu
 from .layout import Graph, Laid, Value, identity
 from .registry import Made, Node, lowerings
 from .unroll import unroll
@@ -73,7 +74,7 @@ class _Walk:
 
     def result(self) -> Lowered:
         inputs = self._inputs()
-        self._nodes(self.model.graph.node, onnx_graph.opset(self.model), 0)
+        self._nodes(fuse_gelu(self.model.graph.node, self.constants), onnx_graph.opset(self.model), 0)
         outputs = [] if self.findings else self._outputs(inputs)
         return Lowered(tuple(inputs), tuple(outputs), tuple(self.findings))
 

@@ -70,7 +70,8 @@ def quantize_rest(
 ) -> bytes:
     """int8 by ai-edge-quantizer: the flatbuffer of a float graph -> that of the quantized one.
 
-    `per_tensor` gives FULLY_CONNECTED one scale a matrix instead of one a row: see `tflite_runtime.py`.
+    `per_tensor` gives FULLY_CONNECTED and EMBEDDING_LOOKUP one scale a matrix instead of one a row: see
+    `tflite_runtime.py`.
     Calibration takes the widest range of each tensor over all samples, so their order does not matter.
     Raises SprueError when the calibration data are missing or not finite.
     """
@@ -94,30 +95,28 @@ def quantize_rest(
 
 def _exceptions(precision: str, per_tensor: bool) -> Recipe:
     """Later entries win: what the plain recipe would do and must not."""
-    dynamic: dict[str, object] = {
-        "compute_precision": "INTEGER",
-        "explicit_dequantize": False,
-        "weight_tensor_config": {
-            "num_bits": 8,
-            "symmetric": True,
-            "granularity": "TENSORWISE" if per_tensor else "CHANNELWISE",
-            "dtype": "INT",
-        },
-    }
-    rule: Rule = {"regex": ".*", "algorithm_key": "min_max_uniform_quantize", "op_config": dynamic}
+    activation = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
+    weight = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
+    if per_tensor:
+        weight["granularity"] = "TENSORWISE"
+    dynamic = {"weight_tensor_config": weight}
+    static = dynamic | {"activation_tensor_config": activation}
     if precision == "int8-dynamic":
-        return [rule | {"operation": "FULLY_CONNECTED"}] if per_tensor else []
-    border: Recipe = [
-        {"regex": ".*", "operation": name, "algorithm_key": "no_quantize", "op_config": {}}
-        for name in ("INPUT", "OUTPUT")
-    ]
-    state: Rule = {
-        "regex": re.escape(STATE),
-        "operation": "*",
-        "algorithm_key": "no_quantize",
-        "op_config": {},
+        return [_rule(o, dynamic) for o in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")] if per_tensor else []
+    kept = [_rule("INPUT"), _rule("OUTPUT"), _rule("*", regex=re.escape(STATE))]
+    dense = [_rule("FULLY_CONNECTED", static)] if per_tensor else []
+    return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *kept]
+
+
+def _rule(operation: str, tensors: Mapping[str, object] | None = None, regex: str = ".*") -> Rule:
+    """Integers for what `tensors` says; nothing quantized without it."""
+    config = {"compute_precision": "INTEGER", "explicit_dequantize": False, **(tensors or {})}
+    return {
+        "regex": regex,
+        "operation": operation,
+        "algorithm_key": "min_max_uniform_quantize" if tensors else "no_quantize",
+        "op_config": config if tensors else {},
     }
-    return [*border, rule | {"operation": "EMBEDDING_LOOKUP"}, state]
 
 
 def _ranges(data: bytes, made: Any, calibration: Samples, batch: int) -> Mapping[str, object]:
@@ -150,8 +149,9 @@ def _portions(samples: Samples, batch: int) -> list[dict[str, Array]]:
 def _stamped(data: bytes) -> bytes:
     """With the operator versions that say what the kernels must know, so that older runtimes refuse.
 
-    ai-edge-quantizer leaves every version at 1. tflite-runtime 2.14 would then run a FULLY_CONNECTED whose
-    weights have one scale a row as if there were one, and give wrong numbers; version 12 it refuses.
+    ai-edge-quantizer leaves every version at 1. tflite-runtime 2.14 would then run FULLY_CONNECTED and
+    EMBEDDING_LOOKUP whose weights have one scale a row as if there were one, and give wrong numbers; it
+    refuses their versions 12 and 4.
     """
     model = read(data)
     subgraph = model.subgraphs[0]
@@ -198,7 +198,7 @@ def _version(model: Any, subgraph: Any, operation: Any) -> int:
             return (5 if rows else 2) if hybrid else 3
         return (6 if rows else 4) if hybrid else 3
     if name == "EMBEDDING_LOOKUP" and tensors[1] is not None and tensors[1].type == s.TensorType.INT8:
-        return 3
+        return 4 if len(tensors[1].quantization.scale) > 1 else 3
     return 1
 
 

@@ -6,9 +6,10 @@ environment: `SPRUE_TFLITE_RUNTIME_PYTHON` names a Python that has both, made by
     python3.11 -m venv tflite && tflite/bin/pip install tflite-runtime "numpy<2"
 
 A target asks for it with `features = ["tflite-runtime"]` in its TOML file. That feature also decides how
-int8-dynamic is made: this runtime has no kernel for FULLY_CONNECTED weights with one scale a row. So for such
-a target the matrices get one scale each (TENSORWISE); all others get one a row, which is more accurate, under
-an operator version that makes tflite-runtime refuse the file instead of giving wrong numbers.
+int8 is made: this runtime has no kernels for FULLY_CONNECTED and EMBEDDING_LOOKUP weights with one scale a
+row, and runs them as if there were one. So for such a target the matrices get one scale each (TENSORWISE);
+all others get one a row, which is more accurate, under operator versions that make tflite-runtime refuse the
+file instead of giving wrong numbers.
 
 The samples travel as .npz files through a temporary folder, to `tflite_runtime_main.py`.
 """
@@ -104,7 +105,9 @@ class TfliteRuntimeRunner:
                     f"tflite-runtime did not run: {error}", where=interpreter, remedy=INSTALL
                 ) from error
             if done.returncode:
-                said = [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
+                said = [
+                    line for line in done.stderr.splitlines() if line.strip() and not line.startswith("INFO")
+                ]
                 raise SprueError(
                     f"tflite-runtime refuses it: {said[-1] if said else f'exit code {done.returncode}'}",
                     where=self._where,

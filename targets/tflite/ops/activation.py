@@ -147,7 +147,7 @@ def _softplus(g: Graph, x: Tensor) -> Tensor:
 
 
 def _log1p(g: Graph, x: Tensor) -> Tensor:
-    """log(1 + x) for x in [0, 1]. LOG is exact to 1e-7 absolute only: a small x takes five terms of the series."""
+    """log(1 + x) for x in [0, 1]. LOG is exact to 1e-7 absolute only, a small x takes the series."""
     series = g.constant(0.2, np.float32)
     for term in (-0.25, 1 / 3, -0.5, 1.0):
         series = g.add(g.mul(series, x), term)

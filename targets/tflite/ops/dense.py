@@ -21,7 +21,7 @@ def matmul(g: Graph, node: Node) -> Tensor:
     if a.rank == 1:
         x = g.reshape(x, (1, *a.shape))
     if b.const is not None and b.rank >= 1 and math.prod(b.shape[:-2]) == 1 and b.rank <= max(a.rank, 2):
-        w = b.const.reshape(b.shape[-2:] if b.rank > 1 else (*b.shape, 1)).T.astype(dtype)
+        w = b.const.reshape(b.shape[-2:] if b.rank > 1 else (*b.shape, 1)).T.astype(dtype, copy=False)
         made = g.fully_connected(x, g.constant(w, hint=b.name), None)
     else:
         y = g.cast(g.tensor(b), dtype)
@@ -41,7 +41,7 @@ def gemm(g: Graph, node: Node) -> Tensor:
     x = g.cast(g.view(a, (1, 0)) if trans_a else g.tensor(a), dtype)
     bias = _bias(g, c, beta, node.outputs[0].shape[1])
     if b.const is not None:
-        w = (b.const if trans_b else b.const.T).astype(dtype)
+        w = (b.const if trans_b else b.const.T).astype(dtype, copy=False)
         w = w if alpha == 1.0 else (w * np.float32(alpha)).astype(dtype)
         made = g.fully_connected(x, g.constant(w, hint=b.name), bias)
     else:

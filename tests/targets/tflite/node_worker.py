@@ -1,0 +1,70 @@
+"""Run the ONNX backend node tests through `tflite`; a process of its own, which a kernel may crash.
+
+Arguments: the number of the first case. Prints `<number> <outcome> <what>` for each case from there on, the
+number before the attempt. Outcomes: pass, refused (by the lowering), error (by LiteRT), wrong, other (types
+that TFLite has no tensors for).
+"""
+
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+from sprue.targets.tflite.artifact import contents
+from sprue.targets.tflite.flatbuffer import TENSOR_TYPES, pack
+from sprue.targets.tflite.lower import lower
+from sprue.targets.tflite.run import LiteRtRunner
+
+warnings.simplefilter("ignore")
+NAMED = {
+    TensorProto.DataType.Value(v.replace("FLOAT32", "FLOAT").replace("FLOAT64", "DOUBLE"))
+    for v in TENSOR_TYPES.values()
+}
+HALF = 2**-9
+"""Two units in the last place of float16: the expected values were rounded after each step, ours are not."""
+
+
+def attempt(case: Any) -> tuple[str, str]:
+    graph = case.model.graph
+    border = [*graph.input, *graph.output]
+    if any(not v.type.HasField("tensor_type") or v.type.tensor_type.elem_type not in NAMED for v in border):
+        return "other", ""
+    lowered = lower(case.model)
+    if lowered.findings:
+        return "refused", f"{lowered.findings[0].op}: {lowered.findings[0].reason}"
+    try:
+        data = pack(lowered.inputs, lowered.outputs)
+        runner = LiteRtRunner(data, contents(data, case.name), 1, case.name)
+        for given, expected in case.data_sets:
+            values = [
+                numpy_helper.to_array(v) if isinstance(v, TensorProto) else np.asarray(v) for v in given
+            ]
+            named = {v.name: a for v, a in zip(graph.input, values, strict=False)}
+            actual = runner.run({t.name: named[t.name] for t in lowered.inputs})
+            for value, wanted in zip(graph.output, expected, strict=True):
+                compare(actual[value.name], wanted, case)
+    except AssertionError as error:
+        return "wrong", " ".join(str(error).split())[:300]
+    except Exception as error:
+        return "error", " ".join(str(error).split())[:300]
+    return "pass", ""
+
+
+def compare(actual: Any, wanted: Any, case: Any) -> None:
+    wanted = numpy_helper.to_array(wanted) if isinstance(wanted, TensorProto) else np.asarray(wanted)
+    assert (actual.shape, actual.dtype) == (wanted.shape, wanted.dtype)
+    if wanted.dtype.kind not in "fV":
+        np.testing.assert_array_equal(actual, wanted)
+        return
+    rtol = max(case.rtol, HALF if wanted.dtype.itemsize == 2 else 0.0)
+    np.testing.assert_allclose(actual.astype(float), wanted.astype(float), rtol=rtol, atol=case.atol)
+
+
+if __name__ == "__main__":
+    from onnx.backend.test.case.node import collect_testcases
+
+    cases = collect_testcases(None)
+    for number in range(int(sys.argv[1]), len(cases)):
+        print(number, end=" ", flush=True)
+        print(*attempt(cases[number]), cases[number].name, sep="\t", flush=True)

@@ -1,0 +1,196 @@
+"""What becomes of common ONNX graphs: which TFLite operations, and the same numbers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+from .build import (
+    BACKEND,
+    Arrays,
+    compiled,
+    lowered_runner,
+    model,
+    operations,
+    reference,
+    variant,
+    weight,
+    worst,
+)
+
+pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
+EXACT = 2e-6
+"""float32 against float32: another order of summation."""
+node = helper.make_node
+
+
+def image(seed: int = 3, samples: int = 3, channels: int = 3) -> Arrays:
+    return {"x": np.random.default_rng(seed).standard_normal((samples, channels, 9, 11)).astype(np.float32)}
+
+
+def network() -> ModelProto:
+    """Two convolutions with a batch norm, activations, an addition, pooling and a classifier."""
+    weights: Arrays = {"w1": weight(1, 8, 3, 3, 3), "b1": weight(2, 8), "w2": weight(3, 8, 8, 3, 3)}
+    weights |= {k: weight(i, 8) for i, k in enumerate(("scale", "shift", "mean"))}
+    weights |= {"var": np.linspace(0.5, 2, 8, dtype=np.float32), "w3": weight(5, 4, 8), "b3": weight(6, 4)}
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["c1", "scale", "shift", "mean", "var"], ["n1"]),
+        node("Relu", ["n1"], ["r1"]),
+        node("Conv", ["r1", "w2"], ["c2"], pads=[1, 1, 1, 1]),
+        node("Add", ["c2", "r1"], ["a2"]),
+        node("Clip", ["a2", "zero", "six"], ["r2"]),
+        node("GlobalAveragePool", ["r2"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("Gemm", ["f", "w3", "b3"], ["y"], transB=1),
+    ]
+    weights |= {"zero": np.zeros((), np.float32), "six": np.array(6, np.float32)}
+    return model(nodes, {"x": ["batch", 3, 9, 11]}, ["y"], weights)
+
+
+def fixed(source: ModelProto) -> ModelProto:
+    from sprue.graph import with_batch
+
+    return with_batch(source, 1)
+
+
+def test_a_convolutional_network_keeps_nhwc_inside_and_fuses(tmp_path: Path) -> None:
+    made = operations(fixed(network()))
+    assert made == {"TRANSPOSE": 1, "CONV_2D": 2, "ADD": 1, "MEAN": 1, "RESHAPE": 1, "FULLY_CONNECTED": 1}
+    samples = image()
+    actual = compiled(network(), "float32", samples, tmp_path).run(samples)
+    assert worst(actual, reference(network(), samples)) < EXACT
+
+
+def test_a_relu_is_not_fused_into_a_result_that_others_read(tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["r"]), node("Sub", ["c", "r"], ["y"])]
+    source = model(nodes, {"x": [1, 3, 9, 11]}, ["y"], {"w": weight(1, 4, 3, 3, 3)})
+    samples = image(samples=1)
+    assert operations(source)["RELU"] == 1
+    actual = compiled(source, "float32", samples, tmp_path).run(samples)
+    assert worst(actual, reference(source, samples)) < EXACT
+
+
+def test_a_batch_norm_is_not_folded_into_a_convolution_that_others_read(tmp_path: Path) -> None:
+    weights = {k: np.abs(weight(i, 4)) + 0.1 for i, k in enumerate(("s", "b", "m", "v"))}
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"]),
+        node("Add", ["n", "c"], ["y"]),
+    ]
+    source = model(nodes, {"x": [1, 3, 9, 11]}, ["y"], {"w": weight(1, 4, 3, 3, 3), **weights})
+    samples = image(samples=1)
+    actual = compiled(source, "float32", samples, tmp_path).run(samples)
+    assert worst(actual, reference(source, samples)) < EXACT
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 3, 5), (1, 2, 3, 5)])
+def test_a_product_with_constant_weights_is_fully_connected_with_its_bias(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Add", ["b", "m"], ["y"])]
+    source = model(nodes, {"x": shape}, ["y"], {"w": weight(1, 5, 7), "b": weight(2, 7)})
+    assert operations(source) == {"FULLY_CONNECTED": 1}
+    samples: Arrays = {"x": weight(3, *shape)}
+    actual = compiled(source, "float32", samples, tmp_path).run(samples)
+    assert worst(actual, reference(source, samples)) < EXACT
+
+
+def test_opposite_transposes_leave_nothing() -> None:
+    nodes = [
+        node("Transpose", ["x"], ["a"], perm=[0, 2, 3, 1]),
+        node("Relu", ["a"], ["b"]),
+        node("Transpose", ["b"], ["y"], perm=[0, 3, 1, 2]),
+    ]
+    assert operations(model(nodes, {"x": [1, 3, 4, 5]}, ["y"])) == {"RELU": 1}
+
+
+@pytest.mark.parametrize("order", ["x*a*half", "half*a*x", "x*half*a"])
+def test_a_gelu_that_is_written_out_is_one_operation(order: str, tmp_path: Path) -> None:
+    first, second, third = order.replace("half", "h").split("*")
+    nodes = [
+        node("Div", ["x", "r"], ["d"]),
+        node("Erf", ["d"], ["e"]),
+        node("Add", ["e", "one"], ["a"]),
+        node("Mul", [first, second], ["m"]),
+        node("Mul", ["m", third], ["y"]),
+    ]
+    scalars = {"r": np.sqrt(2), "one": 1.0, "h": 0.5}
+    weights: Arrays = {k: np.array(v, np.float32) for k, v in scalars.items()}
+    source = model(nodes, {"x": [1, 64]}, ["y"], weights)
+    assert operations(source) == {"GELU": 1}
+    samples: Arrays = {"x": np.linspace(-6, 6, 64, dtype=np.float32)[None]}
+    actual = compiled(source, "float32", samples, tmp_path).run(samples)
+    assert worst(actual, reference(source, samples)) < EXACT
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("start", ["none", "constant", "input"])
+def test_an_lstm_starts_anew_at_each_run(direction: str, start: str) -> None:
+    ways = 2 if direction == "bidirectional" else 1
+    weights: Arrays = {"W": weight(1, ways, 16, 3), "R": weight(2, ways, 16, 4), "B": weight(3, ways, 32)}
+    inputs: dict[str, list[int | str]] = {"x": [5, 2, 3]}
+    samples: Arrays = {"x": weight(4, 5, 2, 3)}
+    states = ["", "h", "c"] if start != "none" else []
+    if start == "constant":
+        weights |= {"h": weight(5, ways, 2, 4), "c": weight(6, ways, 2, 4)}
+    if start == "input":
+        inputs |= {"h": [ways, 2, 4], "c": [ways, 2, 4]}
+        samples |= {"h": weight(5, ways, 2, 4), "c": weight(6, ways, 2, 4)}
+    lstm = node("LSTM", ["x", "W", "R", "B", *states], ["y", "last"], hidden_size=4, direction=direction)
+    source = model([lstm], inputs, ["y", "last"], weights)
+    assert operations(source)["UNIDIRECTIONAL_SEQUENCE_LSTM"] == ways
+    runner = lowered_runner(source)
+    first, second = runner.run(samples), runner.run(samples)
+    assert worst(first, reference(source, samples)) < EXACT
+    assert all((first[k] == second[k]).all() for k in first)
+
+
+def test_every_unsupported_node_is_found_and_named() -> None:
+    nodes = [
+        node("Relu", ["x"], ["a"], "fine"),
+        node("NonZero", ["a"], ["b"], "first"),
+        node("Det", ["x"], ["c"], "second"),
+        node("Cast", ["b"], ["y"], "behind", to=TensorProto.FLOAT),
+        node("Relu", ["c"], ["z"], "behind too"),
+    ]
+    found = BACKEND.check(model(nodes, {"x": ["batch", 3, 3]}, ["y", "z"]), variant("float32"))
+    assert {(f.kind, f.node, f.op) for f in found} == {
+        ("operator", "first", "NonZero"),
+        ("operator", "second", "Det"),
+    }
+    assert all(f.reason and f.remedy for f in found)
+
+
+def test_a_second_free_axis_is_a_shape_finding() -> None:
+    found = BACKEND.check(
+        model([node("Relu", ["x"], ["y"])], {"x": ["n", "t", 3]}, ["y"]), variant("float32")
+    )
+    assert [f.kind for f in found] == ["shape"]
+    assert "'x'" in found[0].reason
+
+
+def test_a_limit_that_the_weights_exceed_is_found_without_compiling() -> None:
+    import dataclasses
+
+    target = dataclasses.replace(variant("float32").target, limit_flash=1000)
+    found = BACKEND.check(network(), variant("float32", target))
+    assert [f.kind for f in found] == ["limit"]
+
+
+def test_lowering_a_small_model_takes_a_fraction_of_a_second(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = image()
+    compiled(network(), "float32", samples, tmp_path)  # imports, once
+    source = fixed(network())
+    start = time.perf_counter()
+    operations(source)
+    middle = time.perf_counter()
+    BACKEND.check(network(), variant("int8-static"))
+    with capsys.disabled():
+        print(f"\nlowering {middle - start:.4f} s, check {time.perf_counter() - middle:.4f} s (aim: 0.2)")
