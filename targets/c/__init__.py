@@ -131,7 +131,7 @@ class Device:
             "arena": f"{self._firmware.arena} bytes",
             "stack": f"{stack} bytes, measured",
             "ram": "static data with the arena, plus the measured stack",
-            "instructions": "exact count of one run on zeros in unicorn; not cycles",
+            "instructions": "of one run on zeros in unicorn, exact, with skipped conditionals; not cycles",
         }
         return Profile(self._firmware.flash, self._firmware.ram + stack, instructions, notes)
 

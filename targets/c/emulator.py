@@ -57,7 +57,10 @@ class Emulator:
         return {p.name: self._read(p) for p in self._firmware.outputs}
 
     def count(self, inputs: Mapping[str, NDArray[np.generic]]) -> int:
-        """Exact number of instructions of one run."""
+        """Exact number of instructions of one run, as the processor issues them.
+
+        What an IT block skips is counted: it takes its issue slot on a Cortex-M, and QEMU counts it too.
+        """
         from unicorn import UC_HOOK_BLOCK
 
         lengths: dict[tuple[int, int], int] = {}

@@ -9,14 +9,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sprue.backend import Finding
 
 from . import memory, ops
 from .memory import Block, Plan
-from .nodes import Alias, Call, Graph, Node, Read, Scratch, Step, Unsupported, Value, Write
+from .nodes import Alias, Attributes, Call, Graph, Node, Read, Scratch, Step, Unsupported, Value, Write
 
 TILES = (4, 2, 1)
 """Pixels that a convolution computes at once: more share their loads, and need more scratch memory."""
@@ -100,6 +100,8 @@ def _lowered(node: Node, graph: Graph) -> list[tuple[Step, ...]]:
     for name in (*node.inputs, *node.outputs):
         if name:
             graph.value(name)
+    asked = Attributes(node.attributes)
+    node = replace(node, attributes=asked)
     made: list[tuple[Step, ...]] = []
     scratches: list[int] = []
     for tile in TILES:
@@ -108,6 +110,9 @@ def _lowered(node: Node, graph: Graph) -> list[tuple[Step, ...]]:
         if scratch not in scratches:
             made.append(steps)
             scratches.append(scratch)
+    if asked.unread():
+        names = ", ".join(f"'{n}'" for n in asked.unread())
+        raise Unsupported(f"its attribute {names} has no C kernel", "export the model without it")
     return made
 
 

@@ -6,7 +6,7 @@ one `Node` to `Step`s: calls of C functions rendered from a template, or an alia
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,6 +81,30 @@ class Clamp:
     high: float | None
 
 
+class Attributes(Mapping[str, object]):
+    """A node's attributes, which remembers the ones that were asked for.
+
+    What no lowering asked for was not obeyed: such a node is refused, never computed without it.
+    """
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+        self._asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> object:
+        self._asked.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def unread(self) -> list[str]:
+        return sorted(set(self._values) - self._asked)
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator.
@@ -101,6 +125,11 @@ class Node:
     @property
     def quantized(self) -> bool:
         return bool(self.quants) or self.result is not None
+
+    def ignore(self, *names: str) -> None:
+        """Attributes that change nothing here: repeated by a shape, or about training only."""
+        for name in names:
+            self.attributes.get(name)
 
     def has(self, position: int) -> bool:
         return position < len(self.inputs) and self.inputs[position] != ""

@@ -65,6 +65,7 @@ def _padding_before(
         if min(pads, default=0) < 0:
             raise Unsupported("negative padding has no C kernel", "crop with Slice")
         return list(pads[:rank])
+    node.ignore("pads")
     if mode == "VALID":
         return [0] * rank
     begin = []

@@ -227,6 +227,7 @@ def lower_not(node: Node, graph: Graph, _effort: object) -> list[Step]:
 
 def lower_cast(node: Node, graph: Graph, _effort: object) -> list[Step]:
     """Numbers to numbers. Out of range float to integer is undefined in ONNX; here it saturates."""
+    node.ignore("to", "saturate")  # the dtype is the result's; saturation is about 8-bit floats
     source, target = graph.value(node.inputs[0]).dtype, graph.value(node.outputs[0]).dtype
     if target == np.bool_:
         expression = "a != 0"

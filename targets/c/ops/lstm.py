@@ -16,6 +16,7 @@ from ..nodes import Argument, Array, Call, Flash, Graph, Node, Quant, Read, Scra
 def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
     """X [seq, batch, input], W [dirs, 4*hidden, input], R [dirs, 4*hidden, hidden], B, -, h0, c0, -."""
     _check(node)
+    node.ignore("hidden_size")
     x, w = graph.value(node.inputs[0]), graph.value(node.inputs[1])
     seq, batch, width = x.shape
     directions, hidden = w.shape[0], w.shape[1] // 4

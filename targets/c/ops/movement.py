@@ -178,10 +178,13 @@ def lower_depth_to_space(node: Node, graph: Graph, _effort: object) -> list[Step
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     n, c, h, w = x.shape
     b = node.integer("blocksize", 1)
+    mode = node.text("mode", "DCR")
+    if mode not in ("DCR", "CRD") or (node.op == "SpaceToDepth" and mode != "DCR"):
+        raise Unsupported(f"{node.op} in mode '{mode}'", "use mode DCR")
     if node.op == "SpaceToDepth":
         split = (n, c, h // b, b, w // b, b)
         order = (0, 3, 5, 1, 2, 4)
-    elif node.text("mode", "DCR") == "DCR":
+    elif mode == "DCR":
         split = (n, b, b, c // b // b, h, w)
         order = (0, 3, 4, 1, 5, 2)
     else:

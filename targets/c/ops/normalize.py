@@ -17,6 +17,9 @@ def lower_batch(node: Node, graph: Graph, _effort: object) -> list[Step]:
         raise Unsupported("BatchNormalization in training mode", "export the model for inference")
     if x.dtype != np.float32:
         raise Unsupported(f"BatchNormalization of {x.dtype} has no C kernel", "cast it to float32")
+    if node.integer("spatial", 1) != 1:
+        raise Unsupported("BatchNormalization with spatial = 0")
+    node.ignore("momentum")
     epsilon = node.real("epsilon", 1e-5)
     channels = x.shape[1] if len(x.shape) > 1 else 1
     params = {
@@ -45,6 +48,7 @@ def lower_layer(node: Node, graph: Graph, _effort: object) -> list[Step]:
         raise Unsupported("LayerNormalization whose mean or deviation is used")
     if x.dtype != np.float32:
         raise Unsupported(f"LayerNormalization of {x.dtype} has no C kernel", "cast it to float32")
+    node.ignore("stash_type")  # only float32 gets here
     axis = node.integer("axis", -1) % len(x.shape)
     count = math.prod(x.shape[axis:])
     for position in (1, 2):

@@ -19,6 +19,7 @@ from ..windows import window
 def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
     if len(node.outputs) > 1 and node.outputs[1]:
         raise Unsupported("MaxPool with its second output, the indices")
+    node.ignore("ceil_mode", "storage_order")  # the first is in the result's shape, the second about indices
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     if not node.attributes.get("kernel_shape"):
         raise Unsupported("MaxPool without kernel_shape")
@@ -46,6 +47,7 @@ def same(a: Quant, b: Quant) -> bool:
 
 
 def lower_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
+    node.ignore("ceil_mode")
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     shape = window(node, x.shape, node.integers("kernel_shape", ()), y.shape)
     if not node.quantized and x.dtype != np.float32:

@@ -33,6 +33,7 @@ def lower_dequantize(node: Node, graph: Graph, _effort: object) -> list[Step]:
 
 def _call(node: Node, graph: Graph, params: dict[str, object]) -> Call:
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
+    node.ignore("saturate", "output_dtype", "precision", "axis")
     scale = graph.value(node.inputs[1])
     if node.integer("block_size", 0) or len(scale.shape) > 1 or scale.dtype != np.float32:
         raise Unsupported(f"{node.op} in blocks", "quantize per tensor or per channel")

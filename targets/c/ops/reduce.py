@@ -29,6 +29,7 @@ INTEGER_SUMS = {
 
 
 def lower_reduce(node: Node, graph: Graph, _effort: object) -> list[Step]:
+    node.ignore("keepdims", "noop_with_empty_axes")
     x = graph.value(node.inputs[0])
     axes = _axes(node, graph, len(x.shape))
     kept = [a for a in range(len(x.shape)) if a not in axes]
@@ -79,6 +80,7 @@ def _formula(node: Node, dtype: np.dtype[np.generic], count: int) -> tuple[str, 
 
 
 def lower_arg(node: Node, graph: Graph, _effort: object) -> list[Step]:
+    node.ignore("keepdims")
     x = graph.value(node.inputs[0])
     axis = node.integer("axis", 0) % max(len(x.shape), 1)
     compare = {"ArgMax": ">", "ArgMin": "<"}[node.op] + ("=" if node.integer("select_last_index", 0) else "")

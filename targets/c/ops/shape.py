@@ -7,6 +7,7 @@ from ..tables import requantized_table, table_call
 
 
 def lower_alias(node: Node, graph: Graph, _effort: object) -> list[Step]:
+    node.ignore("axis", "axes", "allowzero", "shape")  # the shape is known already
     if node.result is not None and not same(node.quants[0], node.result):
         table = requantized_table(node.quants[0], node.result)
         return [table_call(graph, node.inputs[0], node.outputs[0], table)]
@@ -15,6 +16,7 @@ def lower_alias(node: Node, graph: Graph, _effort: object) -> list[Step]:
 
 def lower_dropout(node: Node, graph: Graph, effort: object) -> list[Step]:
     """Dropout does nothing at inference; its mask is not computed."""
+    node.ignore("ratio", "seed")
     if len(node.outputs) > 1 and node.outputs[1]:
         raise Unsupported("Dropout whose mask is used", "export the model for inference")
     if node.has(2) and bool(graph.constant(node, 2, "training mode").any()):

@@ -1,0 +1,257 @@
+"""The integer kernels against onnxruntime's own integer operators: equal in every element.
+
+Each case is a QDQ graph, as the pass makes it; the reference is the QLinear operator that onnxruntime would
+put in its place, so both round an int32 sum times a float32 factor.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+from .host import Program, build
+from .models import Array, chain, reference, single, source
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers")
+RNG = np.random.default_rng(17)
+MICROSOFT = "com.microsoft"
+
+
+def codes(dtype: str, *shape: int) -> Array:
+    limits = np.iinfo(dtype)
+    return RNG.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype)
+
+
+def scale(value: float) -> Array:
+    return np.float32(value)  # type: ignore[return-value]  # a scalar array
+
+
+def folded(
+    op: str, x: Array, weights: dict[str, Array],
+    quants: dict[str, tuple[Array, Array]], axes: dict[str, int],
+    result: tuple[float, int], between: list[Any] | None = None, **attributes: Any,
+) -> ModelProto:  # fmt: skip
+    """x int8 -> DQ -> op(DQ(weights)) -> `between` -> Q -> y int8. `quants`: name -> (scale, zero point)."""
+    nodes, constants = [], dict(weights)
+    for name, (step, zero) in quants.items():
+        constants |= {f"{name}_scale": step, f"{name}_zero": zero}
+        axis: dict[str, Any] = {"axis": axes[name]} if name in axes else {}
+        nodes.append(
+            helper.make_node(
+                "DequantizeLinear",
+                [name, f"{name}_scale", f"{name}_zero"],
+                [f"{name}_real"],
+                f"dq_{name}",
+                **axis,
+            )
+        )
+    constants |= {"y_scale": scale(result[0]), "y_zero": np.array(result[1], x.dtype)}
+    nodes.append(helper.make_node(op, [f"{n}_real" for n in quants], ["real"], "op", **attributes))
+    last = "real"
+    for number, kind in enumerate(between or []):
+        nodes.append(helper.make_node(kind, [last], [f"between{number}"], f"between{number}"))
+        last = f"between{number}"
+    nodes.append(helper.make_node("QuantizeLinear", [last, "y_scale", "y_zero"], ["y0"], "q"))
+    return chain(nodes, {"x": x}, constants, "y0", helper.np_dtype_to_tensor_dtype(x.dtype))
+
+
+def convolution(
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    dtype: str = "int8",
+    *,
+    zero: int = -7,
+    **attributes: Any,
+) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
+    """A folded Conv, per channel, with an int32 bias, and its QLinearConv."""
+    x, w = codes(dtype, *x_shape), codes("int8", *w_shape)
+    channels = w_shape[0]
+    steps = RNG.uniform(0.002, 0.02, channels).astype(np.float32)
+    bias = RNG.integers(-3000, 3000, channels).astype(np.int32)
+    x_scale = scale(0.043)
+    out = float(0.043 * 0.01 * 40 * np.sqrt(np.prod(w_shape[1:])))
+    quants = {
+        "x": (x_scale, np.array(zero, dtype)),
+        "w": (steps, np.zeros(channels, np.int8)),
+        "b": ((x_scale * steps).astype(np.float32), np.zeros(channels, np.int32)),
+    }
+    ours = folded("Conv", x, {"w": w, "b": bias}, quants, {"w": 0, "b": 0}, (out, 5), **attributes)
+    constants = {
+        "xs": np.array(x_scale), "xz": np.array(zero, dtype), "w": w, "ws": steps,
+        "wz": np.zeros(channels, np.int8), "ys": np.array(scale(out)), "yz": np.array(5, dtype), "b": bias,
+    }  # fmt: skip
+    kind = helper.np_dtype_to_tensor_dtype(x.dtype)
+    theirs = single("QLinearConv", {"x": x}, constants, dtype=kind, **attributes)
+    return ours, theirs, {"x": x}
+
+
+def product(rows: int, depth: int, columns: int) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
+    """A folded MatMul and its QLinearMatMul."""
+    x, w = codes("int8", rows, depth), codes("int8", depth, columns)
+    quants = {"x": (scale(0.03), np.array(11, np.int8)), "w": (scale(0.01), np.array(0, np.int8))}
+    ours = folded("MatMul", x, {"w": w}, quants, {}, (0.9, -3))
+    names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
+    constants: dict[str, Array] = {
+        "xs": np.array(0.03, np.float32), "xz": np.array(11, np.int8),
+        "w": w, "ws": np.array(0.01, np.float32),
+        "wz": np.array(0, np.int8), "ys": np.array(0.9, np.float32), "yz": np.array(-3, np.int8),
+    }  # fmt: skip
+    theirs = single("QLinearMatMul", {"x": x}, constants, dtype=TensorProto.INT8, order=names)
+    return ours, theirs, {"x": x}
+
+
+def elementwise(op: str, other: str) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
+    """A folded operator on two tensors, one of them constant, and the same QDQ graph in onnxruntime."""
+    x, w = codes("int8", 2, 3, 50), codes("int8", 50)
+    quants = {"x": (scale(0.031), np.array(4, np.int8)), "w": (scale(0.017), np.array(-9, np.int8))}
+    ours = folded(op, x, {"w": w}, quants, {}, (float(other), 2))
+    return ours, ours, {"x": x}
+
+
+def unary(op: str, **attributes: Any) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
+    x = np.arange(-128, 128).astype(np.int8)
+    ours = folded(op, x, {}, {"x": (scale(0.05), np.array(3, np.int8))}, {}, (0.011, -20), **attributes)
+    return ours, ours, {"x": x}
+
+
+def pool(
+    op: str, *, result: tuple[float, int], **attributes: Any
+) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
+    x = codes("int8", 1, 3, 6, 7)
+    ours = folded(op, x, {}, {"x": (scale(0.05), np.array(3, np.int8))}, {}, result, **attributes)
+    return ours, ours, {"x": x}
+
+
+CASES = {
+    "conv 3x3": convolution((1, 3, 9, 8), (6, 3, 3, 3), pads=[1, 1, 1, 1]),
+    "conv of uint8": convolution((1, 5, 6, 6), (7, 5, 2, 3), "uint8", zero=131, strides=[2, 1]),
+    "conv in groups, odd outputs": convolution((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
+    "conv 1x1 in place": convolution((1, 16, 5, 5), (13, 16, 1, 1)),
+    "depthwise conv in place": convolution((1, 6, 9, 7), (6, 1, 3, 3), group=6, pads=[1, 1, 1, 1]),
+    "depthwise conv with stride": convolution(
+        (1, 4, 9, 10), (8, 1, 5, 3), group=4, pads=[2, 1, 2, 1], strides=[2, 2]
+    ),
+    "matmul": product(5, 19, 7),
+    "matmul of one row": product(1, 64, 10),
+    "add": elementwise("Add", "0.05"),
+    "mul": elementwise("Mul", "0.05"),
+    "sub": elementwise("Sub", "0.05"),
+    "sigmoid": unary("Sigmoid"),
+    "tanh": unary("Tanh"),
+    "leaky relu": unary("LeakyRelu", alpha=0.1),
+    "max pool, same scale": pool("MaxPool", result=(0.05, 3), kernel_shape=[2, 2], strides=[2, 2]),
+    "max pool, other scale": pool("MaxPool", result=(0.07, -9), kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    "transpose, other scale": pool("Transpose", result=(0.02, 0), perm=[0, 2, 3, 1]),
+}
+EXPECTED_KERNELS = {
+    "conv 3x3": "conv_tiled_int8",
+    "conv of uint8": "conv_tiled_int8",
+    "depthwise conv in place": "conv_depthwise_int8",
+    "matmul": "linear_int8",
+    "sigmoid": "table",
+}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    return build(
+        tmp_path_factory.mktemp("integer"), [source(m, f"m{i}") for i, (m, _, _) in enumerate(CASES.values())]
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_element_equals_onnxruntimes(name: str, program: Program) -> None:
+    _, theirs, feeds = CASES[name]
+    got = program.run(list(CASES).index(name), feeds)["y0"]
+    (wanted,) = reference(theirs, feeds).values()
+    assert got.dtype == wanted.dtype
+    assert len(np.unique(wanted)) > 8, "the case is too tame to show anything"
+    np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("name", EXPECTED_KERNELS)
+def test_a_pair_of_quantization_nodes_becomes_one_integer_kernel(name: str) -> None:
+    from sprue.targets.c.check import lowered
+
+    program, _ = lowered(CASES[name][0])
+    assert program is not None
+    assert [c.call.template.split(".")[0] for c in program.calls] == [EXPECTED_KERNELS[name]]
+
+
+def test_a_relu_between_conv_and_quantize_is_part_of_the_integer_kernel(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    x, w = codes("int8", 1, 3, 6, 6), codes("int8", 4, 3, 3, 3)
+    quants = {"x": (scale(0.05), np.array(3, np.int8)), "w": (scale(0.01), np.array(0, np.int8))}
+    model = folded("Conv", x, {"w": w}, quants, {}, (0.11, -100), between=["Relu"])
+    made = source(model, "m0")
+    got = build(tmp_path_factory.mktemp("relu"), [made]).run(0, {"x": x})["y0"]
+    (wanted,) = reference(model, {"x": x}).values()
+    assert made.kernels == 1
+    assert (wanted == -100).sum() > 10
+    assert (got != wanted).mean() < 0.01  # ties of the float graph
+    assert np.abs(got.astype(int) - wanted).max() <= 1
+
+
+def test_average_pools_differ_by_one_step_at_most(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The mean is rounded once, from the int32 sum; onnxruntime's float graph rounds each product first."""
+    cases = [
+        pool("AveragePool", result=(0.04, 1), kernel_shape=[2, 3], pads=[1, 1, 0, 1]),
+        pool("GlobalAveragePool", result=(0.004, 1)),
+    ]
+    program = build(
+        tmp_path_factory.mktemp("average"), [source(m, f"m{i}") for i, (m, _, _) in enumerate(cases)]
+    )
+    for index, (model, _, feeds) in enumerate(cases):
+        got = program.run(index, feeds)["y0"].astype(int)
+        (wanted,) = reference(model, feeds).values()
+        assert np.abs(got - wanted).max() <= 1
+        assert (got != wanted).mean() <= 0.02
+
+
+def test_a_global_average_equals_the_integer_operator_of_onnxruntime(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    ours, _, feeds = pool("GlobalAveragePool", result=(0.004, 1))
+    constants: dict[str, Array] = {
+        "xs": np.array(0.05, np.float32), "xz": np.array(3, np.int8),
+        "ys": np.array(0.004, np.float32), "yz": np.array(1, np.int8),
+    }  # fmt: skip
+    theirs = single(
+        "QLinearGlobalAveragePool",
+        feeds,
+        constants,
+        domain=MICROSOFT,
+        dtype=TensorProto.INT8,
+        channels_last=0,
+    )
+    got = build(tmp_path_factory.mktemp("global"), [source(ours, "m0")]).run(0, feeds)["y0"]
+    (wanted,) = reference(theirs, feeds).values()
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_int8_embeddings_and_lstm_weights_stay_int8_in_flash() -> None:
+    table, tokens = codes("int8", 50, 16), np.zeros((1, 4), np.int64)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["t", "s", "z"], ["real"], "dq"),
+        helper.make_node("Gather", ["real", "i"], ["y0"], "gather"),
+    ]
+    constants = {"t": table, "s": np.array(0.1, np.float32), "z": np.array(0, np.int8)}
+    gather = source(chain(nodes, {"i": tokens}, constants, "y0", TensorProto.FLOAT), "m0")
+    assert gather.constants_bytes == table.nbytes
+
+    w, r = codes("int8", 1, 32, 6), codes("int8", 1, 32, 8)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["w_real"], "dq_w"),
+        helper.make_node("DequantizeLinear", ["r", "s", "z"], ["r_real"], "dq_r"),
+        helper.make_node("LSTM", ["x", "w_real", "r_real"], ["y0"], "lstm", hidden_size=8),
+    ]
+    x = np.zeros((3, 1, 6), np.float32)
+    constants = {"w": w, "r": r, "s": np.array(0.01, np.float32), "z": np.array(0, np.int8)}
+    lstm = source(chain(nodes, {"x": x}, constants, "y0", TensorProto.FLOAT), "m1")
+    scales = 4 * 32  # one float32 per gate and unit, shared by both matrices
+    assert lstm.constants_bytes == w.nbytes + r.nbytes + scales
