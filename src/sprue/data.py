@@ -68,7 +68,11 @@ def check_inputs(
     checked: dict[str, Array] = {}
     for spec in specs:
         if spec.name not in arrays:
-            raise SprueError(f"there is no array for the model's input {spec}", where=where)
+            raise SprueError(
+                f"there is no array for the model's input {spec}",
+                where=where,
+                remedy=f"its arrays are: {', '.join(arrays) or 'none'}",
+            )
         checked[spec.name] = _fitting(arrays[spec.name], spec, where)
     counts = {name: len(array) for name, array in checked.items()}
     if len(set(counts.values())) > 1:

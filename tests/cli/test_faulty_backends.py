@@ -1,4 +1,4 @@
-"""A backend may crash, hang, be killed, raise or write nothing: its variant fails by name, the others finish."""
+"""A backend crashes, hangs, is killed, raises or is silent: its variant fails by name, the others finish."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def answer(
     backends = ["null", *dict.fromkeys(name for name, _ in FAULTS)]
     (folder / "recipes").mkdir()
     (folder / "models").symlink_to(template / "models")
-    recipe = f'model = "tiny"\n[target.null]\nbackend = {backends}\nprecision = ["float32", "float16", "int8-dynamic"]\n'
-    (folder / "recipes" / "r.toml").write_text(recipe)
+    choice = f'backend = {backends}\nprecision = ["float32", "float16", "int8-dynamic"]\n'
+    (folder / "recipes" / "r.toml").write_text(f'model = "tiny"\n[target.null]\n{choice}')
     done = sprue(folder, "build", "recipes/r.toml", "--json")
     assert done.returncode == 1, done.stderr
     text = sprue(folder, "build", "recipes/r.toml")
