@@ -1,9 +1,13 @@
-"""One build: plan, run, judge, select. What comes of it is a `Build`; freezing it is `snapshot.py`'s job."""
+"""Run plans, judge, select. What comes of each is a `Build`; freezing it is `snapshot.py`'s job.
+
+Three runs of the engine: everything up to the verdicts; the timings of what passed; the comparison of what
+was kept. Each run takes all recipes together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from sprue.engine.cache import Cache, Entry
 from sprue.engine.pool import Pool
 from sprue.engine.run import Failure, Listener, Outcome, run
 from sprue.errors import CheckError, SprueError
-from sprue.plan import Plan, Planned, measure, parity, plan
+from sprue.plan import Plan, Planned, measure, parity
 from sprue.recipe import Choice, Recipe
 from sprue.select import Result, judge, select
 
@@ -39,13 +43,18 @@ class TargetBuild:
 
 @dataclass(frozen=True)
 class Build:
-    """`parity` compares the kept artifacts' outputs; None when there was nothing to compare."""
+    """What became of one recipe. `outcomes` holds its own actions.
+
+    `error`: what is wrong with its model or data as a whole; then there is nothing to choose from, and
+    `targets` is empty. `parity` compares the kept artifacts' outputs; None when there was nothing to compare.
+    """
 
     plan: Plan
     targets: tuple[TargetBuild, ...]
     reference: Mapping[str, Any]
     parity: Mapping[str, Any] | None
     outcomes: Mapping[str, Outcome]
+    error: SprueError | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -54,43 +63,97 @@ class Build:
     @property
     def ok(self) -> bool:
         """Every target has an artifact, and nothing broke on the way."""
-        return all(t.kept is not None for t in self.targets) and not any(
-            tried.result.broken for t in self.targets for tried in t.tried
+        return (
+            self.error is None
+            and all(t.kept is not None for t in self.targets)
+            and not any(tried.result.broken for t in self.targets for tried in t.tried)
         )
 
 
 def build(
-    recipe: Recipe,
-    cache: Cache,
-    *,
-    jobs: int,
-    threads: int,
-    timeout: float,
-    listen: Listener = lambda _: None,
-) -> Build:
-    """Build every variant of the recipe and choose. A variant that fails is part of the result.
+    plans: Sequence[Plan], cache: Cache, pool: Pool, *, listen: Listener, fail_fast: bool
+) -> list[Build]:
+    """Build every variant of every recipe, and choose. What fails is part of the result.
 
-    Raises SprueError for what is wrong with the model or its data: then there is nothing to choose from.
+    Steps that recipes share run once. Raises SprueError when two recipes or models go by one name.
     """
-    made = plan(recipe, timeout=timeout)
-    with Pool(jobs, threads) as pool:
-        outcomes = run(made.actions, cache, pool, listen)
-        for name in (made.source, made.reference, made.calibration):
-            if name and (failure := outcomes[name].failure):
-                raise _as_error(failure, recipe.model.folder)
-        reference = _json(cache, outcomes[made.reference], "metric.json")
-        tried = [_judged(p, outcomes, cache, reference) for p in made.variants]
-        timing = {c.target.id: _measure(made, c, tried, timeout) for c in recipe.choices}
-        outcomes = run([a for a in timing.values() if a is not None], cache, pool, listen, outcomes)
-        targets = tuple(_chosen(c, tried, timing[c.target.id], outcomes, cache) for c in recipe.choices)
-        kept = {t.choice.target.id: t.kept.planned for t in targets if t.kept is not None}
-        if not kept:
-            return Build(made, targets, reference, None, outcomes)
-        compared = parity(made, kept, reference["output"])
-        outcomes = run([compared], cache, pool, listen, outcomes)
-        if failure := outcomes[compared.name].failure:
-            raise _as_error(failure, recipe.model.folder)
-        return Build(made, targets, reference, _json(cache, outcomes[compared.name], "parity.json"), outcomes)
+    _refuse_same_names(plans)
+    first = [a for made in plans for a in made.actions]
+    outcomes = run(first, cache, pool, listen, fail_fast=fail_fast)
+    begun = [_judge(made, outcomes, cache) for made in plans]
+    timings = [a for b in begun for a in b.timing.values()]
+    outcomes = run(timings, cache, pool, listen, outcomes, fail_fast=fail_fast)
+    chosen = [_choose(b, outcomes, cache) for b in begun]
+    compared = [_compared(c) for c in chosen]
+    outcomes = run([a for a in compared if a is not None], cache, pool, listen, outcomes, fail_fast=fail_fast)
+    return [_finished(c, a, outcomes, cache) for c, a in zip(chosen, compared, strict=True)]
+
+
+def _refuse_same_names(plans: Sequence[Plan]) -> None:
+    recipes: dict[str, Path] = {}
+    models: dict[str, Path] = {}
+    for made in plans:
+        recipe = made.recipe
+        pairs = ((recipes, recipe.name, recipe.path), (models, recipe.model.name, recipe.model.folder))
+        for known, name, path in pairs:
+            if known.setdefault(name, path).resolve() != path.resolve():
+                raise SprueError(
+                    f"'{name}' is also the name of {known[name]}",
+                    where=str(path),
+                    remedy="rename one of the two",
+                )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A recipe whose variants are judged but for latency. `timing`: target id -> its measuring action."""
+
+    build: Build
+    tried: tuple[Tried, ...] = ()
+    timing: Mapping[str, Action] = field(default_factory=dict)
+
+
+def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
+    for name in (made.source, made.reference, made.calibration):
+        if name and (failure := outcomes[name].failure):
+            return _Begun(_broken(made, outcomes, failure))
+    reference = _json(cache, outcomes[made.reference], "metric.json")
+    tried = tuple(_judged(p, outcomes, cache, reference) for p in made.variants)
+    measured = {c.target.id: _measure(made, c, tried) for c in made.recipe.choices}
+    timing = {target: action for target, action in measured.items() if action is not None}
+    return _Begun(Build(made, (), reference, None, _mine(made, outcomes)), tried, timing)
+
+
+def _choose(begun: _Begun, outcomes: Mapping[str, Outcome], cache: Cache) -> Build:
+    if begun.build.error is not None:
+        return begun.build
+    choices = begun.build.recipe.choices
+    targets = tuple(_chosen(c, begun.tried, begun.timing.get(c.target.id), outcomes, cache) for c in choices)
+    timed = {a.name: outcomes[a.name] for a in begun.timing.values()}
+    return replace(begun.build, targets=targets, outcomes={**begun.build.outcomes, **timed})
+
+
+def _compared(build: Build) -> Action | None:
+    kept = {t.choice.target.id: t.kept.planned for t in build.targets if t.kept is not None}
+    return parity(build.plan, kept, build.reference["output"]) if kept else None
+
+
+def _finished(build: Build, compared: Action | None, outcomes: Mapping[str, Outcome], cache: Cache) -> Build:
+    if compared is None:
+        return build
+    outcome = outcomes[compared.name]
+    if outcome.failure is not None:
+        return _broken(build.plan, outcomes, outcome.failure)
+    mine = {**build.outcomes, compared.name: outcome}
+    return replace(build, parity=_json(cache, outcome, "parity.json"), outcomes=mine)
+
+
+def _broken(made: Plan, outcomes: Mapping[str, Outcome], failure: Failure) -> Build:
+    return Build(made, (), {}, None, _mine(made, outcomes), _as_error(failure, made.recipe.model.folder))
+
+
+def _mine(made: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    return {a.name: outcomes[a.name] for a in made.actions}
 
 
 def _judged(
@@ -115,14 +178,14 @@ def _failed(variant: Variant, failure: Failure) -> Result:
     return Result(variant, "failed", reason, broken=not failure.refused)
 
 
-def _measure(made: Plan, choice: Choice, tried: Iterable[Tried], timeout: float) -> Action | None:
+def _measure(made: Plan, choice: Choice, tried: Iterable[Tried]) -> Action | None:
     """The action that times what passed for a target; None if nothing of it runs natively here."""
     native = [
         t.planned
         for t in tried
         if t.planned.choice is choice and t.result.state == "verified" and t.result.execution == "native"
     ]
-    return measure(made, choice, native, timeout) if native else None
+    return measure(made, choice, native) if native else None
 
 
 def _chosen(

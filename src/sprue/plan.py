@@ -55,6 +55,7 @@ class Plan:
     source: str
     reference: str
     calibration: str
+    timeout: float
 
 
 def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
@@ -85,7 +86,7 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
             actions |= {a.name: a for a in made.actions()}
             planned.append(made.planned())
     ordered = tuple(replace(a, timeout=timeout) for a in actions.values())
-    return Plan(recipe, ordered, tuple(planned), source.name, reference.name, calibration)
+    return Plan(recipe, ordered, tuple(planned), source.name, reference.name, calibration, timeout)
 
 
 def _source(model: Model) -> Action:
@@ -204,21 +205,22 @@ class _Steps:
         return {"calibration": Output(self.calibration, "samples.npz")}
 
 
-def measure(made: Plan, choice: Choice, passed: Collection[Planned], timeout: float) -> Action:
+def measure(made: Plan, choice: Choice, passed: Collection[Planned]) -> Action:
     """Time the artifacts of one target side by side. They must all run natively here."""
     inputs: Inputs = {p.variant.id: Output(p.compile) for p in passed}
     inputs = {**inputs, "samples": Output(made.reference, "samples.npz")}
     params = {"variants": {p.variant.id: _variant_params(p.variant)["variant"] for p in passed}}
     tools = {k: v for p in passed for k, v in _tools(p.variant).items()} | {"machine": fingerprint()}
     name = f"{made.recipe.name}/{choice.target.id}/measure"
-    return replace(_action(name, "measure_variants", inputs, params, tools), alone=True, timeout=timeout)
+    return replace(_action(name, "measure_variants", inputs, params, tools), alone=True, timeout=made.timeout)
 
 
 def parity(made: Plan, kept: Mapping[str, Planned], output: str) -> Action:
     """Compare the reference's and the kept artifacts' output `output` on the same inputs, by target."""
     inputs = {"reference": Output(made.reference, "outputs.npz")}
     inputs |= {target: Output(p.verify, "outputs.npz") for target, p in kept.items()}
-    return _action(f"{made.recipe.name}/parity", "parity", inputs, {"output": output})
+    action = _action(f"{made.recipe.name}/parity", "parity", inputs, {"output": output})
+    return replace(action, timeout=made.timeout)
 
 
 def _variant_params(variant: Variant) -> dict[str, Any]:

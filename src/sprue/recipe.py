@@ -6,8 +6,9 @@ the targets' own values merged in, every default filled in, and for each value t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -119,6 +120,7 @@ class Recipe:
     model: Model
     choices: tuple[Choice, ...]
     origins: Mapping[str, tuple[Any, str]]
+    base: Path | None = None
 
     def only(self, targets: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> Recipe:
         """The recipe with only the named targets and variants. Raises SprueError for an unknown name."""
@@ -143,10 +145,37 @@ class Recipe:
         return replace(self, choices=tuple(chosen))
 
 
+def recipe_files(places: Sequence[str]) -> list[Path]:
+    """The recipes that files, folders and patterns such as "recipes/*.toml" name, each once, in order.
+
+    Raises SprueError for a place that names none.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        path = Path(place)
+        if path.is_dir():
+            files = sorted(path.glob("*.toml"))
+        elif any(c in place for c in "*?["):
+            files = sorted(Path(p) for p in glob(place, recursive=True))  # noqa: PTH207  # absolute patterns too
+        else:
+            files = [path]
+        if not files:
+            raise SprueError(
+                "there are no recipes", where=place, remedy="name a file, or a folder of *.toml files"
+            )
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def is_base(path: Path) -> bool:
+    """Whether a recipe names no model and extends none: it can only be there to be extended."""
+    return not {"model", "extends"} & read_toml(path).data.keys()
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe, what it extends, its model and targets. Raises SprueError naming file, line, key."""
     refuse_name(path.stem, "recipe", path)
-    values = _layers(path)
+    values, base = _layers(path)
     project, model = _find_model(path, values)
     targets = sorted({key[1] for key in values if key[0] == "target"}, key=lambda t: _order(values, t))
     if not targets:
@@ -156,19 +185,19 @@ def load_recipe(path: Path) -> Recipe:
     origins: dict[str, tuple[Any, str]] = {"model": values[("model",)]}
     version, _ = origins["version"] = values.get(("version",), ("0.1.0", "default"))
     choices = tuple(_choice(target, values, origins, project) for target in targets)
-    return Recipe(path.stem, version, path, project, model, choices, origins)
+    return Recipe(path.stem, version, path, project, model, choices, origins, base)
 
 
 Values = dict[Key, tuple[Any, str]]
 
 
-def _layers(path: Path) -> Values:
-    """Key path -> (value, place), the extended recipe's values first, overridden key by key."""
+def _layers(path: Path) -> tuple[Values, Path | None]:
+    """Key path -> (value, place), the extended recipe's first, overridden key by key; and that recipe."""
     document = read_toml(path)
     file = validate(RecipeFile, document)
     values: Values = {}
-    if file.extends is not None:
-        base_path = path.parent / file.extends
+    base_path = None if file.extends is None else path.parent / file.extends
+    if file.extends is not None and base_path is not None:
         if not base_path.is_file():
             there = [p.name for p in path.parent.glob("*.toml") if p != path]
             raise SprueError(
@@ -185,7 +214,7 @@ def _layers(path: Path) -> Values:
                 remedy=f"let {path.name} extend {base.extends}, or put the values into one file",
             )
         values |= _flatten(base, base_document)
-    return values | _flatten(file, document)
+    return values | _flatten(file, document), base_path
 
 
 def _flatten(file: RecipeFile, document: Document) -> Values:

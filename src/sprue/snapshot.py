@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from sprue.engine.cache import Cache, Entry
 from sprue.errors import CheckError, SprueError
 from sprue.machine import fingerprint
 from sprue.recipe import Recipe
-from sprue.select import Result, why
+from sprue.select import why
+from sprue.summary import result_json
 
 TIMED = ("load", "latency", "latency_p50", "latency_p95")
 """Fields of a result that differ from run to run: they stay out of what the id covers."""
@@ -148,11 +148,6 @@ def _evidence(target: TargetBuild, tried: Tried) -> dict[str, Any]:
         "artifact": tried.artifact.digest_of("") if tried.artifact is not None else None,
         **{k: v for k, v in result_json(result).items() if k not in TIMED},
     }
-
-
-def result_json(result: Result) -> dict[str, Any]:
-    values = {k: v for k, v in asdict(result).items() if k != "variant"}
-    return {"variant": result.variant.id, **values, "notes": dict(result.notes)}
 
 
 def _measurements(build: Build) -> dict[str, Any]:

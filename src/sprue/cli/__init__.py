@@ -57,9 +57,6 @@ def main() -> None:
         error.show()
         code = 2
     except SprueError as error:
-        if "--json" in sys.argv:
-            said = {"what": error.what, "where": error.where, "remedy": error.remedy}
-            click.echo(json.dumps({"ok": False, "error": said}))
         _say(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):

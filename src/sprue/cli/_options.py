@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sprue.engine.cache import Cache
 
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
+recipes_argument = click.argument("recipes", nargs=-1, required=True)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 targets = click.option(
     "--target", "-t", "only_targets", multiple=True, help="Only this target; may be repeated."

@@ -51,6 +51,14 @@ class Entry:
         return {name[len(prefix) :]: sha for name, sha in self.files.items() if name.startswith(prefix)}
 
 
+@dataclass(frozen=True)
+class Last:
+    """The parts of an action's last key here, and the seconds that it took."""
+
+    parts: Mapping[str, str]
+    seconds: float
+
+
 class Corrupt(Exception):
     """Something in the cache is not what it says it is."""
 
@@ -107,7 +115,7 @@ class Cache:
         entry = Entry(key, name, dict(parts), files, round(seconds, 4))
         body = {"key": key, "name": name, "parts": entry.parts, "files": files, "seconds": entry.seconds}
         write_file(self._entry_path(key), canonical({"entry": body, "sha256": digest(canonical(body))}))
-        self.remember(name, parts)
+        self.remember(entry)
         return entry
 
     def discard(self, key: str) -> None:
@@ -158,14 +166,16 @@ class Cache:
         """The bytes of all files of an entry."""
         return sum(self._blob_path(sha).stat().st_size for sha in entry.files.values())
 
-    def remember(self, name: str, parts: Parts) -> None:
-        write_file(self._last_path(name), canonical({"name": name, "parts": parts}))
+    def remember(self, entry: Entry) -> None:
+        """Note how an action ended, for forecasts of the next build."""
+        said = {"name": entry.name, "parts": entry.parts, "seconds": entry.seconds}
+        write_file(self._last_path(entry.name), canonical(said))
 
-    def last(self, name: str) -> Parts | None:
-        """The parts of the key under which the action `name` last succeeded here."""
+    def last(self, name: str) -> Last | None:
+        """How the action `name` last succeeded here."""
         try:
             found = parse(self._last_path(name).read_bytes())
-            return dict(found["parts"]) if found["name"] == name else None
+            return Last(found["parts"], found["seconds"]) if found["name"] == name else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

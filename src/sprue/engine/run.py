@@ -55,10 +55,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """For progress: `state` is "started", a warning in `text` ("note"), or how the action ended."""
+    """For progress: "planned", "started", a warning in `text` ("note"), or how the action ended."""
 
     action: str
-    state: Literal["started", "note", "cached", "done", "failed", "skipped"]
+    state: Literal["planned", "started", "note", "cached", "done", "failed", "skipped"]
     text: str = ""
     seconds: float = 0.0
 
@@ -72,10 +72,13 @@ def run(
     pool: Pool,
     listen: Listener = lambda _: None,
     known: Mapping[str, Outcome] = MappingProxyType({}),
+    *,
+    fail_fast: bool = False,
 ) -> dict[str, Outcome]:
     """Run all actions; the outcome of each by name, those `known` from an earlier run among them.
 
-    An interrupt closes the pool, which kills its workers, and is raised again.
+    `fail_fast`: once an action has failed, no other is started. An interrupt closes the pool, which kills its
+    workers, and is raised again.
     """
     build = _Build(graph(actions, known), cache, listen, known)
     executor = ThreadPoolExecutor(max_workers=pool.size)
@@ -87,20 +90,24 @@ def run(
         running[executor.submit(_execute, action, named, paths, cache, pool)] = action
 
     cache.sweep()
+    for name in build.left():
+        listen(Event(name, "planned"))
     try:
         while build.unsettled():
             while build.ready:
                 action = build.ready.popleft()
                 if (named := build.missing(action)) is None:
                     continue
-                if action.alone:
-                    build.alone.append((action, named))
-                else:
-                    start(action, named)
+                (build.alone if action.alone else build.queued).append((action, named))
+            while build.queued and len(running) < pool.size:
+                start(*build.queued.popleft())
             if not running and build.alone:
                 start(*build.alone.popleft())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                build.finish(_settle(running.pop(future), future, cache))
+                outcome = _settle(running.pop(future), future, cache)
+                build.finish(outcome)
+                if fail_fast and outcome.failure is not None:
+                    build.stop(outcome.failure)
     except BaseException:
         pool.close()
         raise
@@ -116,8 +123,10 @@ class _Build:
         self, todo: dict[str, Action], cache: Cache, listen: Listener, known: Mapping[str, Outcome]
     ) -> None:
         self.outcomes = dict(known)
+        self.stopped: Failure | None = None
         blocked = {name: len(action.needs() - known.keys()) for name, action in todo.items()}
         self.ready = deque(a for a in todo.values() if not blocked[a.name])
+        self.queued: deque[tuple[Action, Parts]] = deque()
         self.alone: deque[tuple[Action, Parts]] = deque()
         self._cache = cache
         self._listen = listen
@@ -129,8 +138,18 @@ class _Build:
                 self._dependents[name].append(action)
         self._digests: dict[Path, str] = {}
 
+    def stop(self, failure: Failure) -> None:
+        """Start nothing more: what has not begun is skipped for this failure."""
+        self.stopped = failure
+        for waiting in (self.queued, self.alone):
+            self.ready.extend(action for action, _ in waiting)
+            waiting.clear()
+
     def unsettled(self) -> int:
         return self._left
+
+    def left(self) -> list[str]:
+        return list(self._blocked)
 
     def finish(self, outcome: Outcome) -> None:
         self._left -= 1
@@ -146,7 +165,8 @@ class _Build:
 
     def missing(self, action: Action) -> Parts | None:
         """The parts of the key of an action that must run; None if it is settled without running."""
-        broken = next((f for n in sorted(action.needs()) if (f := self.outcomes[n].failure)), None)
+        failures = (self.outcomes[n].failure for n in sorted(action.needs()))
+        broken = next((f for f in failures if f is not None), self.stopped)
         if broken is not None:
             self.finish(Outcome(action, "skipped", failure=broken))
             return None

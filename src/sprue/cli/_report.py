@@ -1,0 +1,108 @@
+"""Summaries of builds as text for people: one recipe in full, many in a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sprue.cli import _text
+
+Summary = Mapping[str, Any]
+
+
+def print_one(summary: Summary) -> None:
+    """Every variant of one recipe, why variants failed, and how the kept ones compare."""
+    metric = summary["reference"]["metric"]
+    rows: list[tuple[str, ...]] = [
+        ("target", "variant", "state", metric, "size", "latency p50", "instructions", "RAM", "")
+    ]
+    rows += [_row(t, v, t["target"]) for t in summary["targets"] for v in t["variants"]]
+    click.echo(_text.table(rows, right=(3, 4, 5, 6, 7)) + "\n")
+    _print_failures(summary)
+    _print_parity(summary)
+    _print_end(summary)
+
+
+def print_many(summaries: list[Summary]) -> None:
+    """What was kept for each recipe and target, and everything that failed."""
+    rows = [
+        ("recipe", "target", "variant", "state", "metric", "size", "latency p50", "instructions", "RAM", "")
+    ]
+    for s in summaries:
+        for t in s["targets"]:
+            kept = [v for v in t["variants"] if v["variant"] == t["kept"]]
+            rows += [(s["recipe"], *_row(t, v, t["target"])[:-1], "") for v in kept]
+    if len(rows) > 1:
+        click.echo(_text.table(rows, right=(4, 5, 6, 7, 8)) + "\n")
+    for s in summaries:
+        if s["error"] is not None:
+            place = f"{s['error']['where']}: " if s["error"]["where"] else ""
+            click.echo(f"{click.style(s['recipe'], bold=True)}: {place}{s['error']['what']}")
+            click.echo(f"  {s['error']['remedy']}\n" if s["error"]["remedy"] else "")
+        elif not s["ok"]:
+            click.echo(click.style(s["recipe"], bold=True))
+            _print_failures(s)
+            _print_end(s)
+
+
+def print_counts(counts: Mapping[str, int], seconds: float) -> None:
+    words = ", ".join(f"{counts[s]} {s}" for s in ("done", "cached", "failed", "skipped") if counts.get(s))
+    click.echo(f"{sum(counts.values())} actions ({words}) in {seconds:.1f} s")
+
+
+def _row(target: Summary, variant: Summary, *first: str) -> tuple[str, ...]:
+    size = variant["flash"] if variant["flash"] is not None else variant["size"]
+    return (
+        *first,
+        variant["variant"],
+        _text.state(variant["state"]),
+        "" if variant["metric"] is None else f"{variant['metric']:.4f}",
+        _text.size(size),
+        _text.seconds(variant["latency_p50"]),
+        _text.count(variant["instructions"]),
+        _text.size(variant["ram"]),
+        click.style("<- kept", bold=True) if variant["variant"] == target["kept"] else "",
+    )
+
+
+def _print_failures(summary: Summary) -> None:
+    for target in summary["targets"]:
+        for variant in target["variants"]:
+            if variant["state"] == "failed":
+                click.echo(f"{target['target']} {variant['variant']}: {variant['reason']}")
+                for line in (variant["remedy"], f"log: {variant['log']}" if variant["log"] else ""):
+                    if line:
+                        click.echo(f"  {line}")
+                click.echo()
+
+
+def _print_parity(summary: Summary) -> None:
+    if summary["parity"] is None:
+        return
+    pairs = summary["parity"]["pairs"]
+    shown = [p for p in pairs if p["a"] == "reference"]
+    others = [p for p in pairs if p["a"] != "reference"]
+    if others:
+        shown.append(min(others, key=lambda p: (p["same_answer"], -p["max_abs"])))
+    rows = [("same inputs", "against", "largest difference", "same answers")]
+    rows += [(p["b"], p["a"], f"{p['max_abs']:.3g}", f"{100 * p['same_answer']:.2f} %") for p in shown]
+    click.echo(_text.table(rows, right=(2, 3)) + "\n")
+
+
+def _print_end(summary: Summary) -> None:
+    bundle = summary["bundle"]
+    if bundle is not None:
+        click.echo(f"bundle {summary['recipe']}@{summary['version']}  {bundle['id']}")
+        click.echo(f"  {_relative(Path(bundle['folder']))}")
+    elif not summary["ok"]:
+        lost = [t["target"] for t in summary["targets"] if t["kept"] is None]
+        why = f"no variant passed for {', '.join(lost)}" if lost else "a variant broke"
+        click.echo(f"{click.style('no bundle:', fg='red', bold=True)} {why}")
+
+
+def _relative(folder: Path) -> Path:
+    here = Path.cwd()
+    return folder.resolve().relative_to(here) if folder.resolve().is_relative_to(here) else folder
