@@ -254,7 +254,8 @@ def _quantize(made: Model, model: ModelProto, calibration: Samples) -> Model:
     """Full int8 by NNCF's post-training quantization, on every calibration sample.
 
     NNCF would take the mean of the samples' ranges, which clips; we take the widest. It would keep only the
-    first layer's weights within 7 bits; x86 without VNNI needs that for all of them.
+    first layer's weights within 7 bits; x86 without VNNI needs that for all of them. Its SmoothQuant moved a
+    small masked transformer 20 times further from float than leaving it out (0.17 against 0.0075).
     """
     check_weights(model)
     feeds = list(calibration_feeds(model, calibration, chunk=1))
@@ -266,6 +267,7 @@ def _quantize(made: Model, model: ModelProto, calibration: Samples) -> Model:
         advanced = nncf.AdvancedQuantizationParameters(
             overflow_fix=OverflowFix.ENABLE,
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1),
         )
         has = {n.op_type for n in model.graph.node}
         transformer = "Attention" in has or {"LayerNormalization", "Softmax"} <= has

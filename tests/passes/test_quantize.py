@@ -19,7 +19,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from sprue.canonical import digest
 from sprue.errors import SprueError
@@ -166,6 +166,48 @@ def test_only_the_operators_asked_for_are_quantized(tiny_cnn: Case) -> None:
     assert quantized_weight(made, "Gemm", 1)[0].dtype == np.int8
     left = QuantizeStatic(exclude=("conv",)).apply(tiny_cnn[0], tiny_cnn[1])
     assert next(n for n in left.graph.node if n.op_type == "Conv").input[1] in weights(left)
+
+
+def masked_attention(mask: float) -> tuple[ModelProto, Samples]:
+    """Self-attention over x float32 [batch,6,16], where a padded position (x[..., 0] < -1) is masked."""
+    rng = np.random.default_rng(3)
+    constants = {n: (rng.standard_normal((16, 16)) * 0.15).astype(np.float32) for n in ("wq", "wk", "wv")}
+    constants |= {"mask": np.array(mask, np.float32), "none": np.array(0, np.float32)}
+    constants |= {"pad": np.array(-1, np.float32), "first": np.array([0]), "one": np.array([1])}
+    make = helper.make_node
+    layers = [
+        make("Slice", ["x", "first", "one", "two"], ["key"], "key"),
+        make("Less", ["key", "pad"], ["padded"], "padded"),
+        make("Transpose", ["padded"], ["row"], "row", perm=[0, 2, 1]),
+        make("Where", ["row", "mask", "none"], ["bias"], "bias"),
+        make("MatMul", ["x", "wq"], ["q"], "q"),
+        make("MatMul", ["x", "wk"], ["k"], "k"),
+        make("MatMul", ["x", "wv"], ["v"], "v"),
+        make("Transpose", ["k"], ["kt"], "kt", perm=[0, 2, 1]),
+        make("MatMul", ["q", "kt"], ["scores"], "scores"),
+        make("Add", ["scores", "bias"], ["masked"], "masked"),
+        make("Softmax", ["masked"], ["weights"], "weights", axis=-1),
+        make("MatMul", ["weights", "v"], ["y"], "y"),
+    ]
+    border = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 6, 16]) for n in ("x", "y")]
+    tensors = [onnx.numpy_helper.from_array(a, n) for n, a in {**constants, "two": np.array([2])}.items()]
+    graph = helper.make_graph(layers, "attention", border[:1], border[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model, {"x": rng.standard_normal((40, 6, 16)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -3.4e38, -1e4])
+def test_an_attention_mask_does_not_spoil_the_ranges(mask: float) -> None:
+    model, samples = masked_attention(mask)
+    made = QuantizeStatic().apply(model, samples)
+    expected = run(model, samples)
+    assert np.isfinite(expected).all()
+    assert np.abs(run(made, samples) - expected).max() <= 0.05 * np.abs(expected).max()
+    names = {n.name: n for n in made.graph.node}
+    assert names["weights"].input[0] == "masked", "the scores go into Softmax as they are"
+    before = producer(made, names["scores"].input[0])
+    assert before is not None
+    assert before.op_type == "DequantizeLinear"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue.errors import SprueError
-from sprue.graph import inputs, non_finite_weights, normalise, serialise
+from sprue.graph import inputs, normalise, serialise
+from sprue.passes.masks import finite_masks, infinite_weights, masking_nodes
 from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.quiet import quiet_onnxruntime
 from sprue.passes.simplify import first_line
@@ -52,6 +53,8 @@ class QuantizeStatic:
     16 bits, which saturate with 8-bit weights (wrong results, no error). Use it wherever onnxruntime on x86
     may run the artifact.
 
+    The nodes through which an attention mask flows stay in float, see `sprue.passes.masks`.
+
     `method` is how a range is chosen from what was seen: "minmax", or onnxruntime's "entropy" or "percentile"
     (99.999 %), which keep every activation of every sample in memory.
     """
@@ -78,6 +81,7 @@ class QuantizeStatic:
         empty, lacks an input, holds NaN or infinity, or when the weights or the activations do.
         """
         check_weights(model)
+        model = finite_masks(model)
         # the histogram methods stack the portions, which must then be of one size
         feeds = list(calibration_feeds(model, calibration, chunk=CHUNK if self.method == "minmax" else 1))
         made = self._quantize(model, feeds)
@@ -108,7 +112,7 @@ class QuantizeStatic:
                     Reader(),
                     quant_format=q.QuantFormat.QDQ,
                     op_types_to_quantize=sorted(self.op_types) or None,
-                    nodes_to_exclude=list(self.exclude),
+                    nodes_to_exclude=[*self.exclude, *masking_nodes(normalise(model))],
                     per_channel=self.per_channel,
                     reduce_range=self.reduce_range,
                     activation_type=q.QuantType.QInt8 if self.activations == "int8" else q.QuantType.QUInt8,
@@ -126,8 +130,8 @@ class QuantizeStatic:
 
 
 def check_weights(model: ModelProto) -> None:
-    """Raise SprueError naming the weights that hold NaN or infinity."""
-    bad = non_finite_weights(model)
+    """Raise SprueError naming the weights that hold NaN or infinity. The infinity of a mask is no weight."""
+    bad = infinite_weights(model)
     if bad:
         raise SprueError(
             f"the weights {', '.join(repr(n) for n in bad[:3])} hold NaN or infinity and cannot be quantized",
