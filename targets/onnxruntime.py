@@ -263,6 +263,7 @@ def _try_alone(model: ModelProto, node: NodeProto, types: dict[str, int], option
         _session(serialise(alone), options, where="")
     except SprueError as error:
         missing = (
+            "during initialization",
             "Could not find an implementation",
             "is not a registered",
             "No Op registered",

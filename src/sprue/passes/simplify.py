@@ -6,6 +6,7 @@ identities), which promises to stay within standard ONNX operators; that promise
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -75,35 +76,30 @@ def _constants_are_no_inputs(model: ModelProto) -> ModelProto:
 def _fold(model: ModelProto) -> ModelProto:
     """What onnxruntime's basic level makes of it; the model itself where that level cannot do it.
 
-    It cannot where it lacks a kernel for some node (another backend may have it), where its optimiser
-    stumbles over a graph that it would run as it is, and where nothing but constants would be left.
+    It cannot where onnxruntime lacks the operator (another backend may have it), where its optimiser stumbles
+    over a graph that is valid all the same, and where nothing but constants would be left.
     """
-    import onnxruntime as ort
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
     try:
-        folded = _optimised(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
-    except ort_errors.NotImplemented:
-        return model
-    except Exception:  # onnxruntime's errors share no base class but Exception
+        folded = _optimised(model)
+    except Exception as error:  # onnxruntime's errors share no base class but Exception
         try:
-            _optimised(model, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
-        except Exception as error:
+            onnx.checker.check_model(model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
             raise SprueError(
-                f"onnxruntime refuses the ONNX graph: {first_line(error)}", remedy="export the model again"
+                f"the ONNX graph is not valid: {first_line(error)}", remedy="export the model again"
             ) from error
         return model
     stays_standard = len(foreign_nodes(folded)) == len(foreign_nodes(model))
     return folded if stays_standard and folded.graph.node else model
 
 
-def _optimised(model: ModelProto, level: object) -> ModelProto:
+def _optimised(model: ModelProto) -> ModelProto:
     import onnxruntime as ort
 
     with tempfile.TemporaryDirectory(prefix="sprue-simplify-") as folder:
         path = Path(folder) / "simplified.onnx"
         options = ort.SessionOptions()
-        options.graph_optimization_level = level
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
@@ -113,9 +109,9 @@ def _optimised(model: ModelProto, level: object) -> ModelProto:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an onnxruntime message, without its error code prefix."""
+    """The first line of an onnxruntime message, without its error code and the place in its source."""
     text = (str(error).splitlines() or [type(error).__name__])[0]
-    return text.split(" : ", 3)[-1]
+    return re.sub(r"/onnxruntime_src/\S+ .* was false\. ", "", text.split(" : ", 3)[-1])
 
 
 def _keep_known_outputs(before: ModelProto, after: ModelProto) -> ModelProto:
