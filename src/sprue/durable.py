@@ -1,27 +1,96 @@
-"""Files that are whole or not there: written beside, synced, renamed into place."""
+"""Files that are whole or not there, and folders that do not outlive their owner.
+
+A file is written beside its place, synced, and renamed into it. A folder to work in is locked (flock) for as
+long as its process lives, so that any later process can tell the folders of the dead and remove them: process
+numbers would not do, as they mean nothing in another container that shares the disk.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LOCK = ".lock"
 
-def write_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` atomically and durably; the file is read-only afterwards."""
+
+def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:
+    """Put `data` at `path` atomically; the file is read-only afterwards.
+
+    It is written in `scratch` first, a folder on the same file system (default: the one it goes to). Not
+    `durable`: it may be empty or old after a power cut, which is enough for what is only a hint.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=scratch or path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
             os.fchmod(stream.fileno(), 0o444)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def move_file(source: Path, path: Path) -> None:
+    """Move a file on the same file system to `path`, atomically and durably; it is read-only afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source.chmod(0o444)
+    sync_file(source)
+    source.replace(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def owned_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder `<prefix><random>` below `parent`, locked and at the end of the block removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder, lock = _new_owned(parent, prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _lock_path(folder).unlink(missing_ok=True)
+        os.close(lock)
+
+
+def sweep(parent: Path, prefix: str) -> None:
+    """Remove the folders that `owned_folder` made and whose process is gone."""
+    for path in parent.glob(f"{prefix}*{LOCK}"):
+        with suppress(OSError):
+            lock = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                folder = path.with_name(path.name.removesuffix(LOCK))
+                if folder.exists():
+                    shutil.rmtree(folder)
+                path.unlink()
+            finally:
+                os.close(lock)
+
+
+def _new_owned(parent: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        lock, name = tempfile.mkstemp(prefix=prefix, suffix=LOCK, dir=parent)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if Path(name).exists():  # else another process swept it before it was locked
+            folder = Path(name.removesuffix(LOCK))
+            folder.mkdir()
+            return folder, lock
+        os.close(lock)
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + LOCK)
 
 
 def sync_tree(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,8 @@ def graph(actions: Iterable[Action], known: Collection[str] = ()) -> dict[str, A
     for action in actions:
         if found.setdefault(action.name, action) != action:
             raise ValueError(f"two different actions are called {action.name!r}")
-    ordered: dict[str, Action] = {}
-    waiting = dict(found)
-    while waiting:
-        ready = [a for a in waiting.values() if all(n in ordered or n in known for n in a.needs())]
-        if not ready:
-            missing = {n for a in waiting.values() for n in a.needs()} - found.keys() - set(known)
-            raise ValueError(f"a cycle, or inputs that no action makes: {sorted(missing or waiting)}")
-        for action in ready:
-            ordered[action.name] = waiting.pop(action.name)
-    return ordered
+    missing = {n for a in found.values() for n in a.needs()} - found.keys() - set(known)
+    if missing:
+        raise ValueError(f"inputs that no action makes: {sorted(missing)}")
+    order = TopologicalSorter({name: sorted(action.needs()) for name, action in found.items()})
+    return {name: found[name] for name in order.static_order() if name in found}

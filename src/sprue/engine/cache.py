@@ -5,6 +5,7 @@
     <cache>/actions/<2 hex>/<key>.json  what the action with that key made: canonical JSON, see `Entry`
     <cache>/last/<sha256 of name>.json  the parts of the last key under that action name, for `explain`
     <cache>/logs/                       what failed actions printed
+    <cache>/work/                       where actions run; files are written here and renamed into their place
 
 Every file is written whole or not at all, so processes may share a cache without locks: two that make the
 same thing write the same bytes.
@@ -16,13 +17,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sprue.canonical import canonical, digest, file_digest, parse
-from sprue.durable import write_file
+from sprue.durable import move_file, owned_folder, sweep, write_file
 from sprue.engine.key import Parts, tree_digest
 from sprue.errors import SprueError
 
@@ -40,10 +41,16 @@ class Entry:
     seconds: float
 
     def digest_of(self, path: str) -> str:
-        """The digest of the file `path`, of the folder `path`, or of everything for ""."""
+        """The digest of the file `path`, of the folder `path`, or of everything for "".
+
+        Raises SprueError when there is neither.
+        """
         if path in self.files:
             return self.files[path]
-        return tree_digest(self.below(path))
+        below = self.below(path)
+        if path and not below:
+            raise SprueError(f"the action {self.name} made no '{path}'")
+        return tree_digest(below)
 
     def below(self, path: str) -> dict[str, str]:
         """The files in the folder `path`, relative to it."""
@@ -67,67 +74,63 @@ class Cache:
     """A cache folder. Raises SprueError when it holds an unknown format."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        marker = folder / "format"
-        if not marker.exists():
-            if folder.is_dir() and any(
-                p.name != "format" for p in folder.iterdir() if not p.name.startswith(".")
-            ):
-                raise SprueError(
-                    "not a sprue cache, and not empty",
-                    where=str(folder),
-                    remedy="name another folder with --cache",
-                )
+        self.folder = folder.absolute()  # workers have other current folders
+        try:
+            self._open(self.folder / "format")
+        except OSError as error:
+            raise SprueError(f"cannot use the cache: {error.strerror}", where=str(folder)) from error
+
+    def _open(self, marker: Path) -> None:
+        if not marker.exists() and self._is_empty():
             write_file(marker, FORMAT.encode() + b"\n")
-        elif marker.read_bytes().strip() != FORMAT.encode():
+        elif not marker.exists():  # looked at again: another process may have made it just now
+            raise SprueError(
+                "not a sprue cache, and not empty",
+                where=str(self.folder),
+                remedy="name another folder with --cache",
+            )
+        elif marker.read_bytes() != FORMAT.encode() + b"\n":
             raise SprueError(
                 f"the cache's format is not '{FORMAT}'",
                 where=str(marker),
-                remedy=f"it was written by another version of sprue: name another folder, or rm -r {folder}",
+                remedy=f"another version of sprue wrote it: name another folder, or rm -r {self.folder}",
             )
+
+    def _is_empty(self) -> bool:
+        return not self.folder.exists() or all(p.name.startswith(".") for p in self.folder.iterdir())
 
     def find(self, key: str) -> Entry | None:
         """The entry for `key`, its blobs hashed. None if there is none; raises Corrupt if it is damaged."""
         path = self._entry_path(key)
         try:
-            raw = path.read_bytes()
+            entry = _decoded(path.read_bytes(), key)
         except FileNotFoundError:
             return None
-        try:
-            record = parse(raw)
-            if digest(canonical(record["entry"])) != record["sha256"] or record["entry"]["key"] != key:
-                raise Corrupt(f"the entry {path} is damaged")
-            entry = Entry(**record["entry"])
-        except (ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise Corrupt(f"the entry {path} cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Corrupt(f"the entry {path} is damaged ({error})") from error
         for sha in set(entry.files.values()):
             self._check_blob(sha)
         return entry
 
     def add(self, key: str, name: str, parts: Parts, made: Path, seconds: float) -> Entry:
-        """Take in the folder `made`: blobs first, the entry last."""
-        files = {}
-        for path in sorted(made.rglob("*")):
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise ValueError(f"the action {name} wrote {path.relative_to(made)}, which is no plain file")
-            if path.is_file():
-                files[path.relative_to(made).as_posix()] = self._add_blob(path)
+        """Take in the folder `made`, which is emptied: blobs first, the entry last.
+
+        Raises SprueError for links, special files, and names that are not UTF-8.
+        """
+        files = {path: self._add_blob(made / path) for path in _plain_files(made, name)}
         entry = Entry(key, name, dict(parts), files, round(seconds, 4))
-        body = {"key": key, "name": name, "parts": entry.parts, "files": files, "seconds": entry.seconds}
-        write_file(self._entry_path(key), canonical({"entry": body, "sha256": digest(canonical(body))}))
+        body = vars(entry)
+        record = canonical({"entry": body, "sha256": digest(canonical(body))})
+        write_file(self._entry_path(key), record, scratch=made.parent)
         self.remember(entry)
         return entry
 
     def discard(self, key: str) -> None:
-        """Forget a damaged entry and those of its blobs that are damaged, so that they can be made again."""
-        path = self._entry_path(key)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            for sha in set(parse(path.read_bytes())["entry"]["files"].values()):
-                try:
-                    self._check_blob(str(sha))
-                except Corrupt:
-                    self._blob_path(str(sha)).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        """Forget a damaged entry. Its blobs stay: a damaged one is replaced when it is made again."""
+        with contextlib.suppress(OSError):
+            self._entry_path(key).unlink(missing_ok=True)
 
     def take(self, files: Mapping[str, str], into: Path) -> None:
         """Copy blobs to relative paths below `into`, hashing what is copied. Raises Corrupt on a mismatch."""
@@ -169,7 +172,8 @@ class Cache:
     def remember(self, entry: Entry) -> None:
         """Note how an action ended, for forecasts of the next build."""
         said = {"name": entry.name, "parts": entry.parts, "seconds": entry.seconds}
-        write_file(self._last_path(entry.name), canonical(said))
+        with contextlib.suppress(OSError):
+            write_file(self._last_path(entry.name), canonical(said), durable=False)
 
     def last(self, name: str) -> Last | None:
         """How the action `name` last succeeded here."""
@@ -179,23 +183,32 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def log_path(self, name: str) -> Path:
-        """Where the output of the action `name` is kept if it fails."""
-        folder = self.folder / "logs"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{name.replace('/', '-')}-{digest(name.encode())[:8]}.log"
+    def keep_log(self, name: str, log: Path) -> Path | None:
+        """Keep what the action `name` printed before it failed. None if it printed nothing."""
+        kept = self._log_path(name)
+        try:
+            kept.unlink(missing_ok=True)
+            if not log.stat().st_size:
+                return None
+            kept.parent.mkdir(exist_ok=True)
+            return log.replace(kept)
+        except OSError:
+            return None
 
-    def work_folder(self) -> Path:
-        """A new folder for an action to work in, on the same file system."""
-        (self.folder / "work").mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.folder / "work"))
+    def drop_log(self, name: str) -> None:
+        """Remove what an earlier run kept: the action `name` has succeeded."""
+        self._log_path(name).unlink(missing_ok=True)
+
+    def workspace(self) -> AbstractContextManager[Path]:
+        """A new folder to work in, on the same file system; gone at the end, or in a later sweep."""
+        return owned_folder(self.folder / "work", "build-")
 
     def sweep(self) -> None:
         """Remove the work folders of builds that are gone."""
-        for path in (self.folder / "work").glob("*-*"):
-            owner = path.name.partition("-")[0]
-            if owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
+        sweep(self.folder / "work", "build-")
+
+    def _log_path(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name.replace('/', '-')[:100]}-{digest(name.encode())[:8]}.log"
 
     def _check_blob(self, sha: str) -> None:
         try:
@@ -205,13 +218,13 @@ class Cache:
             raise Corrupt(f"the blob {sha} is missing") from error
 
     def _add_blob(self, source: Path) -> str:
-        data = source.read_bytes()
-        sha = digest(data)
-        path = self._blob_path(sha)
+        sha = file_digest(source)
         try:
             self._check_blob(sha)
         except Corrupt:
-            write_file(path, data)
+            if source.stat().st_nlink > 1:  # what changes the other name must not change the blob
+                source = shutil.copyfile(source, source.parent.parent / f"unlinked-{sha}")
+            move_file(source, self._blob_path(sha))
         return sha
 
     def _blob_path(self, sha: str) -> Path:
@@ -226,11 +239,35 @@ class Cache:
         return self.folder / "last" / f"{digest(name.encode())}.json"
 
 
-def _alive(pid: int) -> bool:
+def _decoded(raw: bytes, key: str) -> Entry:
+    """Raises ValueError, KeyError, TypeError or RecursionError for anything but the entry for `key`."""
+    record = parse(raw)
+    entry = Entry(**record["entry"])
+    if digest(canonical(vars(entry))) != record["sha256"] or entry.key != key:
+        raise ValueError("it is not what was written")
+    return entry
+
+
+def _plain_files(made: Path, name: str) -> list[str]:
+    """The files below `made`, as sorted relative paths."""
+    found = []
+    for parent, folders, files in os.walk(made, onerror=_raise):
+        for path in (Path(parent, n) for n in [*folders, *files]):
+            relative = path.relative_to(made).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()) or not _is_utf8(relative):
+                raise SprueError(f"the action {name} wrote {relative!a}, which is no plain file")
+            if path.is_file():
+                found.append(relative)
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_utf8(text: str) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        text.encode()
+    except UnicodeEncodeError:
         return False
-    except PermissionError:
-        return True
     return True

@@ -7,10 +7,10 @@ Each part is kept, so that `explain` can say which part of a key changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sprue.canonical import canonical, digest, file_digest
-from sprue.engine.action import Action
+from sprue.engine.action import Action, Output
 from sprue.errors import SprueError
 
 FORMAT = 1
@@ -23,8 +23,16 @@ def parts(action: Action, inputs: Mapping[str, str]) -> Parts:
     named = {"format": str(FORMAT), "function": action.function, "version": str(action.version)}
     named |= {f"param:{name}": canonical(value).decode() for name, value in action.params.items()}
     named |= {f"input:{name}": inputs[name] for name in action.inputs}
+    named |= {f"name:{name}": _file_name(i) for name, i in action.inputs.items()}
     named |= {f"tool:{name}": version for name, version in action.tools.items()}
     return named
+
+
+def _file_name(source: Path | Output) -> str:
+    """The name under which an action sees a file: its ending may decide how it is read. "" for a folder."""
+    if isinstance(source, Output):
+        return PurePosixPath(source.path).name
+    return "" if source.is_dir() else source.name
 
 
 def key(named: Parts) -> str:

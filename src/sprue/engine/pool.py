@@ -13,9 +13,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+LOOK_AFTER = 0.5
+"""Seconds after which a silent worker is looked after."""
 
 
 class ActionFailed(Exception):
@@ -78,27 +81,28 @@ class Pool:
         self.close()
 
     def close(self) -> None:
-        """Kill all workers and what they started."""
+        """Kill all workers and what they started. Whoever waits for one of them cleans up after it."""
         with self._lock:
             self._closed = True
-            doomed, self._all, self._idle = self._all, set(), []
-        for worker in doomed:
+            idle, busy = self._idle, self._all.difference(self._idle)
+            self._idle = []
+            self._all.difference_update(idle)
+        for worker in busy:
+            _kill_group(worker)
+        for worker in idle:
             _kill(worker)
 
     def _take(self) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
                 raise ActionFailed("the build was stopped")
-            if self._idle:
-                return self._idle.pop()
-            environment = dict.fromkeys(THREAD_VARIABLES, str(self._threads)) | dict(os.environ)
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "sprue.engine.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-                start_new_session=True,
-            )
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.poll() is None:
+                    return worker
+                self._all.discard(worker)  # it died between two actions, which is no fault of the next
+                _kill(worker)
+            worker = _start(self._threads)
             self._all.add(worker)
             return worker
 
@@ -111,29 +115,55 @@ class Pool:
         _kill(worker)
 
 
+def _start(threads: int) -> subprocess.Popen[bytes]:
+    """-P: what lies in the user's current folder must not shadow a library."""
+    environment = dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(os.environ)
+    search = os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "sprue.engine.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment | {"PYTHONPATH": search},
+        start_new_session=True,
+    )
+
+
 def _exchange(worker: subprocess.Popen[bytes], request: Request, timeout: float) -> dict[str, Any]:
     assert worker.stdin is not None
-    assert worker.stdout is not None
     try:
         worker.stdin.write(json.dumps(vars(request)).encode() + b"\n")
         worker.stdin.flush()
     except OSError as error:
         raise ActionFailed(_death(worker)) from error
+    received = _receive(worker, timeout)
+    try:
+        answer: dict[str, Any] = json.loads(received)
+    except ValueError as error:
+        raise ActionFailed(f"its process answered {received[:80]!r}, which is no answer") from error
+    return answer
+
+
+def _receive(worker: subprocess.Popen[bytes], timeout: float) -> bytes:
+    """The worker's answer, a line. Raises ActionFailed if it dies or takes longer than `timeout` seconds."""
+    assert worker.stdout is not None
     deadline = time.monotonic() + timeout
     received = b""
     with selectors.DefaultSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         while not received.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
+            left = deadline - time.monotonic()
+            if selector.select(max(0.0, min(left, LOOK_AFTER))):
+                chunk = os.read(worker.stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise ActionFailed(_death(worker))
+                received += chunk
+            elif worker.poll() is not None:
+                raise ActionFailed(_death(worker))  # and a child that it forked holds the connection open
+            elif left <= 0:
                 raise ActionFailed(
                     f"it took longer than {timeout:g} s and was stopped", remedy="allow more with --timeout"
                 )
-            chunk = os.read(worker.stdout.fileno(), 1 << 16)
-            if not chunk:
-                raise ActionFailed(_death(worker))
-            received += chunk
-    answer: dict[str, Any] = json.loads(received)
-    return answer
+    return received
 
 
 def _death(worker: subprocess.Popen[bytes]) -> str:
@@ -149,9 +179,13 @@ def _death(worker: subprocess.Popen[bytes]) -> str:
     return f"its process was ended by {name}{hint}"
 
 
-def _kill(worker: subprocess.Popen[bytes]) -> None:
+def _kill_group(worker: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    _kill_group(worker)
     worker.wait()
     for stream in (worker.stdin, worker.stdout):
         if stream is not None:

@@ -10,6 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -82,14 +83,18 @@ def run(
     """
     build = _Build(graph(actions, known), cache, listen, known)
     executor = ThreadPoolExecutor(max_workers=pool.size)
-    running: dict[Future[Entry], Action] = {}
+    running: dict[Future[Entry | Failure], Action] = {}
+    workspace = _Workspace(cache)
 
     def start(action: Action, named: Parts) -> None:
         listen(Event(action.name, "started"))
-        paths = build.input_paths(action)
-        running[executor.submit(_execute, action, named, paths, cache, pool)] = action
+        job = _Job(action, named, build.input_paths(action), workspace.folder())
+        running[executor.submit(_execute, job, cache, pool)] = action
 
-    cache.sweep()
+    def fill() -> None:
+        while build.queued and len(running) < pool.size:
+            start(*build.queued.popleft())
+
     for name in build.left():
         listen(Event(name, "planned"))
     try:
@@ -99,12 +104,12 @@ def run(
                 if (named := build.missing(action)) is None:
                     continue
                 (build.alone if action.alone else build.queued).append((action, named))
-            while build.queued and len(running) < pool.size:
-                start(*build.queued.popleft())
+                fill()
+            fill()
             if not running and build.alone:
                 start(*build.alone.popleft())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                outcome = _settle(running.pop(future), future, cache)
+                outcome = _settle(running.pop(future), future.result())
                 build.finish(outcome)
                 if fail_fast and outcome.failure is not None:
                     build.stop(outcome.failure)
@@ -113,6 +118,7 @@ def run(
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+        workspace.close()
     return build.outcomes
 
 
@@ -137,6 +143,8 @@ class _Build:
             for name in action.needs() - known.keys():
                 self._dependents[name].append(action)
         self._digests: dict[Path, str] = {}
+        self._making: dict[str, list[Action]] = {}
+        self._key_of: dict[str, str] = {}
 
     def stop(self, failure: Failure) -> None:
         """Start nothing more: what has not begun is skipped for this failure."""
@@ -158,6 +166,7 @@ class _Build:
         self._listen(
             Event(outcome.action.name, outcome.state, text, outcome.entry.seconds if outcome.entry else 0.0)
         )
+        self.ready.extend(self._making.pop(self._key_of.pop(outcome.action.name, ""), ()))
         for dependent in self._dependents[outcome.action.name]:
             self._blocked[dependent.name] -= 1
             if self._blocked[dependent.name] == 0:
@@ -176,16 +185,24 @@ class _Build:
             failure = Failure(action.name, error.what, error.where, error.remedy)
             self.finish(Outcome(action, "failed", failure=failure))
             return None
-        try:
-            entry = self._cache.find(key(named))
-        except Corrupt as error:
-            self._listen(Event(action.name, "note", f"{error}: made again"))
-            self._cache.discard(key(named))
-            entry = None
+        entry = self._look_up(action, key(named))
         if entry is not None:
             self.finish(Outcome(action, "cached", entry))
             return None
+        if key(named) in self._making:  # by an action of another name: look again when that has ended
+            self._making[key(named)].append(action)
+            return None
+        self._making[key(named)] = []
+        self._key_of[action.name] = key(named)
         return named
+
+    def _look_up(self, action: Action, key: str) -> Entry | None:
+        try:
+            return self._cache.find(key)
+        except Corrupt as error:
+            self._listen(Event(action.name, "note", f"{error}: made again"))
+            self._cache.discard(key)
+            return None
 
     def input_paths(self, action: Action) -> dict[str, Path | tuple[Entry, str]]:
         """For each input the source path, or the entry and the path in it that hold it."""
@@ -206,69 +223,90 @@ class _Build:
         return entry
 
 
-def _execute(
-    action: Action, named: Parts, inputs: Mapping[str, Path | tuple[Entry, str]], cache: Cache, pool: Pool
-) -> Entry:
-    """Copy the inputs into a work folder, run the action there, take in what it made. In a pool's thread."""
-    work = cache.work_folder()
-    log = cache.log_path(action.name)
+class _Workspace:
+    """A folder for each action of this run; on disk only once something must run."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._open = ExitStack()
+        self._root: Path | None = None
+        self._count = 0
+
+    def folder(self) -> Path:
+        if self._root is None:
+            self._cache.sweep()
+            self._root = self._open.enter_context(self._cache.workspace())
+        self._count += 1
+        return self._root / str(self._count)
+
+    def close(self) -> None:
+        self._open.close()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An action to run in `folder`, with the parts of its key, and where its inputs are."""
+
+    action: Action
+    named: Parts
+    inputs: Mapping[str, Path | tuple[Entry, str]]
+    folder: Path
+
+
+def _execute(job: _Job, cache: Cache, pool: Pool) -> Entry | Failure:
+    """Copy the inputs into the work folder, run the action there, take in what it made. In a thread."""
+    name, log = job.action.name, job.folder / "log"
     try:
-        paths = {
-            name: str(_lay_out(source, work / "inputs" / name, cache)) for name, source in inputs.items()
-        }
-        _refuse_changed_sources(action, named, paths)
-        (work / "out").mkdir()
-        request = Request(action.function, paths, action.params, str(work / "out"), str(log))
-        seconds = pool.run(request, action.timeout)
-        entry = cache.add(key(named), action.name, named, work / "out", seconds)
-        log.unlink(missing_ok=True)
+        paths = {n: str(_lay_out(i, job.folder / "inputs" / n, cache)) for n, i in job.inputs.items()}
+        _refuse_changed_sources(job, paths)
+        made = job.folder / "out"
+        made.mkdir(parents=True)
+        request = Request(job.action.function, paths, job.action.params, str(made), str(log))
+        seconds = pool.run(request, job.action.timeout)
+        entry = cache.add(key(job.named), name, job.named, made, seconds)
+        cache.drop_log(name)
         return entry
+    except ActionFailed as error:
+        kept = cache.keep_log(name, log)
+        return Failure(name, error.what, error.where, error.remedy, error.bug, kept, error.refused)
+    except SprueError as error:
+        return Failure(name, error.what, error.where, error.remedy, log=cache.keep_log(name, log))
+    except Corrupt as error:
+        return Failure(name, str(error), remedy="run the build again: it will be made anew")
+    except OSError as error:
+        return Failure(name, error.strerror or str(error), where=str(error.filename or cache.folder))
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def _lay_out(source: Path | tuple[Entry, str], path: Path, cache: Cache) -> Path:
-    """A copy of an input below `path`, under its own file name, so that an action can spoil nothing."""
+def _settle(action: Action, made: Entry | Failure) -> Outcome:
+    if isinstance(made, Failure):
+        return Outcome(action, "failed", failure=made)
+    return Outcome(action, "done", made)
+
+
+def _lay_out(source: Path | tuple[Entry, str], place: Path, cache: Cache) -> Path:
+    """A copy of an input, so that an action can spoil nothing: a folder at `place`, a file below it."""
+    place.mkdir(parents=True)
     if isinstance(source, Path):
-        target = path / source.name
-        target.parent.mkdir(parents=True)
         if not source.is_dir():
-            shutil.copyfile(source, target)
-            return target
+            return shutil.copyfile(source, place / source.name)
         for name in source_files(source):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target / name)
-        return target
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, place / name)
+        return place
     entry, inner = source
     if inner in entry.files:
-        cache.take_file(entry.files[inner], path / Path(inner).name)
-        return path / Path(inner).name
-    path.mkdir(parents=True)
-    cache.take(entry.below(inner), path)
-    return path
+        cache.take_file(entry.files[inner], place / Path(inner).name)
+        return place / Path(inner).name
+    cache.take(entry.below(inner), place)
+    return place
 
 
-def _refuse_changed_sources(action: Action, named: Parts, paths: Mapping[str, str]) -> None:
+def _refuse_changed_sources(job: _Job, paths: Mapping[str, str]) -> None:
     """A source edited between hashing and copying would be cached under the wrong key."""
-    for name, source in action.inputs.items():
-        if isinstance(source, Path) and path_digest(Path(paths[name])) != named[f"input:{name}"]:
+    for name, source in job.inputs.items():
+        if isinstance(source, Path) and path_digest(Path(paths[name])) != job.named[f"input:{name}"]:
             raise ActionFailed(
                 "it changed while the build ran", where=str(source), remedy="run the build again"
             )
-
-
-def _settle(action: Action, future: Future[Entry], cache: Cache) -> Outcome:
-    """Turn what a pool's thread returned or raised into an outcome. Errors of ours are raised on."""
-    try:
-        return Outcome(action, "done", future.result())
-    except ActionFailed as error:
-        log = cache.log_path(action.name)
-        kept = log if log.is_file() and log.stat().st_size else None
-        failure = Failure(action.name, error.what, error.where, error.remedy, error.bug, kept, error.refused)
-    except Corrupt as error:
-        failure = Failure(action.name, str(error), remedy="run the build again: it will be made anew")
-    except OSError as error:
-        failure = Failure(
-            action.name, f"{error.strerror or error}", where=str(error.filename or cache.folder)
-        )
-    return Outcome(action, "failed", failure=failure)

@@ -2,19 +2,24 @@
 
 It reads one JSON request per line from standard input and writes one JSON answer per line to what was
 standard output. While an action runs, file descriptors 1 and 2 go to its log, so that no library can disturb
-the protocol. Heavy imports stay loaded between actions.
+the protocol. Heavy imports stay loaded between actions. Each action runs in its own work folder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TextIO
 
 from sprue.errors import CheckError, SprueError
 
@@ -26,10 +31,22 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    for line in requests:
-        answer = _answer(json.loads(line))
+    waiting: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
+    own = os.getpid()
+    while True:
+        answer = _answer(json.loads(waiting.get()))
+        if os.getpid() != own:
+            os._exit(1)  # a child that the action forked, and that came back here
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _listen(requests: TextIO, waiting: SimpleQueue[str]) -> None:
+    """Pass the requests on. At their end the build is gone, however it went: go too, with all children."""
+    for line in requests:
+        waiting.put(line)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +54,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    os.chdir(Path(request["out"]).parent)
     started = time.perf_counter()
     try:
         _call(request)
@@ -51,8 +69,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         words = {"what": what[:2000], "where": "", "remedy": ""}
         return {"ok": False, "refused": False, **words, "bug": traceback.format_exc()}
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
+
+
+def _flush() -> None:
+    """Empty all buffers into the log, C's too: what stays there would turn up in the next action's log."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # an action may have closed it
+            stream.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def _call(request: dict[str, Any]) -> None:
