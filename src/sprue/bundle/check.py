@@ -16,6 +16,7 @@ from sprue.bundle.manifest import (
     SUMS,
     Manifest,
     read_manifest,
+    sums,
 )
 from sprue.errors import CheckError
 
@@ -34,17 +35,18 @@ class Proof:
 
 def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
     """Hash every file of the bundle in `folder`. Raises CheckError that names what is wrong, all of it."""
+    found = _found(folder)
     manifest = read_bundle_manifest(folder)
     wrong = []
-    found = _found(folder)
     named = {f.path: f for f in manifest.files}
-    sums = _read_sums(folder)
+    written = _read_sums(folder)
+    measured = _measurements(written)
     expected = {path: file.sha256 for path, file in named.items()} | {MANIFEST: manifest.id()}
-    if MEASUREMENTS in found:
-        expected[MEASUREMENTS] = sums.get(MEASUREMENTS, "")
+    if measured is not None or MEASUREMENTS in found:
+        expected[MEASUREMENTS] = measured or ""
     if expected_id is not None and manifest.id() != expected_id:
         wrong.append(f"its id is {manifest.id()}, not {expected_id}")
-    if sums != expected:
+    if written != sums(manifest, measured):
         wrong.append(f"{SUMS} does not agree with the manifest")
     wrong += [f"{path} is missing" for path in sorted(expected.keys() - found)]
     wrong += [f"{path} is not in the manifest" for path in sorted(found - expected.keys() - set(OUTSIDE))]
@@ -66,6 +68,8 @@ def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
 def read_bundle_manifest(folder: Path) -> Manifest:
     """The manifest alone, checked for form only. Raises CheckError."""
     path = folder / MANIFEST
+    if path.exists() and (path.is_symlink() or not path.is_file()):
+        raise CheckError("not a plain file", where=str(path))
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_MANIFEST_BYTES + 1)
@@ -77,7 +81,7 @@ def read_bundle_manifest(folder: Path) -> Manifest:
 def _found(folder: Path) -> set[str]:
     """Every file below `folder`. Raises CheckError for links and special files: none is followed."""
     found = set()
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_unreadable):
         for name in [*folders, *files]:
             path = Path(parent, name)
             relative = path.relative_to(folder).as_posix()
@@ -88,21 +92,23 @@ def _found(folder: Path) -> set[str]:
     return found
 
 
-def _read_sums(folder: Path) -> dict[str, str]:
+def _unreadable(error: OSError) -> None:
+    raise CheckError(f"cannot read it: {error.strerror}", where=str(error.filename)) from error
+
+
+def _read_sums(folder: Path) -> bytes:
     path = folder / SUMS
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_SUMS_BYTES)
-        lines = data.decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckError(f"cannot read it ({error})", where=str(path)) from error
-    sums = {}
-    for number, line in enumerate(lines, 1):
-        match = re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)
-        if match is None:
-            raise CheckError("not a line of sha256sum", where=f"{path}:{number}")
-        sums[match[2]] = match[1]
-    return sums
+            return stream.read(MAX_SUMS_BYTES + 1)
+    except OSError as error:
+        raise CheckError(f"cannot read it: {error.strerror}", where=str(path)) from error
+
+
+def _measurements(written: bytes) -> str | None:
+    """The sha256 that SHA256SUMS gives for the measurements, which the manifest does not name."""
+    match = re.search(rb"^([0-9a-f]{64})  " + re.escape(MEASUREMENTS.encode()) + rb"$", written, re.MULTILINE)
+    return match[1].decode() if match is not None else None
 
 
 def _hash(path: Path) -> tuple[int, str]:

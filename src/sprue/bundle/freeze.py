@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sprue.bundle.manifest import MANIFEST, MEASUREMENTS, OUTSIDE, SUMS, Manifest, Role, manifest_from
-from sprue.canonical import digest, file_digest
+from sprue.bundle.manifest import MANIFEST, MEASUREMENTS, OUTSIDE, SUMS, Manifest, Role, manifest_from, sums
+from sprue.canonical import file_digest
 
 MEDIA_TYPES = {
     ".onnx": "application/vnd.onnx",
@@ -32,10 +32,8 @@ def freeze(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     files = [_describe(folder, path) for path in _files(folder) if path not in OUTSIDE]
     manifest = manifest_from({**fields, "files": files})
     (folder / MANIFEST).write_bytes(manifest.to_bytes())
-    sums = {f.path: f.sha256 for f in manifest.files} | {MANIFEST: manifest.id()}
-    if (folder / MEASUREMENTS).is_file():
-        sums[MEASUREMENTS] = file_digest(folder / MEASUREMENTS)
-    (folder / SUMS).write_bytes("".join(f"{sums[p]}  {p}\n" for p in sorted(sums)).encode())
+    measured = folder / MEASUREMENTS
+    (folder / SUMS).write_bytes(sums(manifest, file_digest(measured) if measured.is_file() else None))
     return manifest
 
 
@@ -55,7 +53,7 @@ def _describe(folder: Path, path: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "path": path,
         "size": (folder / path).stat().st_size,
-        "sha256": digest((folder / path).read_bytes()),
+        "sha256": file_digest(folder / path),
         "role": _role(path),
         "mediaType": MEDIA_TYPES.get(Path(path).suffix, "application/octet-stream"),
     }
@@ -66,7 +64,7 @@ def _describe(folder: Path, path: str) -> dict[str, Any]:
 
 def _role(path: str) -> Role:
     parts = path.split("/")
-    if parts[0] == "targets":
+    if parts[0] == "targets" and len(parts) > 3:
         return "golden" if parts[2] == "golden" else "artifact"
     if parts[0] == "model":
         return "model"

@@ -6,6 +6,7 @@ Times are in no file that the manifest names: they differ from run to run, and t
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -35,8 +36,10 @@ def safe_path(text: str) -> str:
     normal = "/".join(parts)
     if not text or text != normal or text.startswith("/") or ".." in parts or len(text.encode()) > 1024:
         raise ValueError("a path must be relative, in normal form, without '..' and at most 1024 bytes")
-    if any(c in text for c in '\\:*?"<>|') or any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise ValueError('a path must not hold control characters or any of \\ : * ? " < > |')
+    if any(c in text for c in '\\:*?"<>|') or not text.isprintable():
+        raise ValueError('a path must not hold control or invisible characters, or any of \\ : * ? " < > |')
+    if any(part.endswith((".", " ")) or part.startswith(" ") for part in parts):
+        raise ValueError("no part of a path may begin with a space, or end with a space or a dot")
     return text
 
 
@@ -80,7 +83,7 @@ class Source(Strict):
 class Manifest(Strict):
     schema_: Literal["sprue-bundle/1"] = Field(alias="schema")
     name: Name
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$")
+    version: str = Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$", max_length=128)
     source: Source
     recipe: Sha256
     toolchain: dict[str, str]
@@ -113,7 +116,7 @@ def read_manifest(data: bytes, where: str) -> Manifest:
         value = parse(data)
         if isinstance(value, dict) and value.get("schema") != SCHEMA:
             raise CheckError(
-                f"the bundle's format is {value.get('schema')!r}, this sprue reads '{SCHEMA}'",
+                f"the bundle's format is {str(value.get('schema'))[:40]!r}, this sprue reads '{SCHEMA}'",
                 where=where,
                 remedy="use the version of sprue that made it, or a newer one",
             )
@@ -131,21 +134,36 @@ def read_manifest(data: bytes, where: str) -> Manifest:
     return made
 
 
+def sums(manifest: Manifest, measurements: str | None) -> bytes:
+    """The bytes of SHA256SUMS; `measurements` is that file's sha256, None if there is none."""
+    lines = {f.path: f.sha256 for f in manifest.files} | {MANIFEST: manifest.id()}
+    if measurements is not None:
+        lines[MEASUREMENTS] = measurements
+    return "".join(f"{lines[path]}  {path}\n" for path in sorted(lines)).encode()
+
+
 def _check_names(manifest: Manifest) -> None:
-    """Raises ValueError for files that are named twice, differ only by case, or lie below one another."""
+    """Raises ValueError for files that some system would take for one, or that lie below one another."""
     paths = [f.path for f in manifest.files]
     if paths != sorted(paths):
         raise ValueError("the files are not sorted by path")
-    folded = {path.casefold() for path in [*paths, *OUTSIDE]}
+    folded = {_folded(path) for path in [*paths, *OUTSIDE]}
     if len(folded) != len(paths) + len(OUTSIDE):
         raise ValueError("two files have the same path, or paths that differ only by case")
     for path in paths:
         for parent in PurePosixPath(path).parents:
-            if str(parent).casefold() in folded:
+            if _folded(str(parent)) in folded:
                 raise ValueError(f"'{parent}' is both a file and a folder")
+    if len({t.id for t in manifest.targets}) != len(manifest.targets):
+        raise ValueError("two targets have the same id")
     known = {f.path for f in manifest.files}
     for target in manifest.targets:
         if target.entry not in known:
             raise ValueError(
                 f"target '{target.id}' names the entry '{target.entry}', which is not among the files"
             )
+
+
+def _folded(path: str) -> str:
+    """Equal for paths that a system without case, or with composed characters only, takes for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
