@@ -49,7 +49,11 @@ def read_arrays(path: Path, where: str = "") -> dict[str, Array]:
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write an .npz file whose bytes depend on `arrays` alone."""
-    np.savez(path, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    # numpy.savez takes the names as its own keywords, and a tensor may be called `file`.
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(arrays):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, arrays[name], allow_pickle=False)
 
 
 def check_inputs(
