@@ -157,7 +157,7 @@ class OnnxRuntimeRunner:
 
     def _once(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         try:
-            made = self._session.run(self._outputs, dict(feeds))
+            made = self._session.run(self._outputs, feeds)
         except Exception as error:  # onnxruntime's errors share no base class but Exception
             raise SprueError(f"onnxruntime failed while running: {first_line(error)}") from error
         return dict(zip(self._outputs, made, strict=True))

@@ -184,10 +184,10 @@ class OpenVinoRunner:
 
     def _once(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         try:
-            made = self._request.infer(dict(feeds), share_inputs=True)
+            made = self._request.infer(feeds, share_inputs=True)
         except RuntimeError as error:
             raise SprueError(f"OpenVINO failed while running: {_reason(error)}") from error
-        return {name: np.array(made[index]) for index, name in enumerate(self._outputs)}
+        return dict(zip(self._outputs, made.values(), strict=True))
 
 
 def _windowed(attributes: Mapping[str, object]) -> bool:

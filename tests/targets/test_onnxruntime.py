@@ -107,6 +107,7 @@ def test_no_samples_give_empty_outputs_of_the_right_shape(tiny_cnn: Case, tmp_pa
         ({"image": np.zeros((1, 1, 8, 8), np.float64)}, "float64"),
         ({"image": np.zeros((1, 1, 9, 8), np.float32)}, r"\[1, 1, 9, 8\]"),
         ({"image": np.zeros((1, 8, 8), np.float32)}, r"\[1, 8, 8\]"),
+        ({"image": np.float32(0)}, r"float32\[\]"),
     ],
 )
 def test_inputs_that_do_not_fit_are_named(

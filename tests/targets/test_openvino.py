@@ -87,6 +87,14 @@ def test_an_output_that_is_an_input_or_used_twice_keeps_its_name(tmp_path: Path)
     np.testing.assert_array_equal(np.asarray(made["middle"], float), [[0, 2]])
 
 
+def test_outputs_of_one_run_outlive_the_next(tiny_cnn: Case, tmp_path: Path) -> None:
+    runner = BACKEND.load(compiled(tiny_cnn, "float32", tmp_path), variant())
+    first = runner.run({"image": tiny_cnn[1]["image"][:1]})["logits"]
+    kept = first.copy()
+    runner.run({"image": tiny_cnn[1]["image"][1:2]})
+    np.testing.assert_array_equal(first, kept)
+
+
 def test_float16_halves_the_weights(tiny_bilstm: Case, tmp_path: Path) -> None:
     sizes = {}
     for precision in ("float32", "float16"):
