@@ -39,7 +39,10 @@ class Unsupported(Exception):
 
 @dataclass(eq=False)
 class Tensor:
-    """A TFLite tensor. `data` is set for constants; `variable` marks state that an operation writes."""
+    """A TFLite tensor. `data` is set for constants; `variable` marks state that an operation writes.
+
+    `consumers` counts the operations that read it so far, `holders` the ONNX values that it stands for.
+    """
 
     name: str
     shape: Shape
@@ -48,6 +51,7 @@ class Tensor:
     producer: Operation | None = None
     variable: bool = False
     consumers: int = 0
+    holders: int = 0
     scale: NDArray[np.float32] | None = None
     zero_point: NDArray[np.int64] | None = None
     quantized_axis: int = 0
@@ -241,13 +245,12 @@ class Emitter:
 
 
 def fuse_activation(x: Tensor, activation: str) -> bool:
-    """Let the operation that makes `x` apply `activation`; False when it cannot. `x` has no other use."""
+    """Let the operation that makes `x` apply `activation`; False when it cannot. See `Graph.changeable`."""
     made = x.producer
     if (
         made is None
         or made.code not in FUSES_RELU
         or x.dtype != np.float32
-        or x.consumers
         or made.options.get("fusedActivationFunction", "NONE") != "NONE"
     ):
         return False

@@ -66,6 +66,18 @@ class Graph(Emitter):
             value.views[perm] = made
         return value.views[perm]
 
+    def changeable(self, value: Value) -> Laid | None:
+        """The only tensor of a value that nobody else reads or will read, and its order; else None.
+
+        Then the operation that makes it may do the reader's work as well: apply its activation, add its bias.
+        """
+        if value.const is not None or value.uses != 1 or len(value.views) != 1:
+            return None
+        perm, tensor = next(iter(value.views.items()))
+        if tensor.consumers or tensor.holders != 1 or tensor.producer is None:
+            return None
+        return tensor, perm
+
     def alike(self, values: Sequence[Value]) -> tuple[list[Tensor], Perm]:
         """The values in one common order for an elementwise operation that broadcasts, and that order."""
         rank = max(v.rank for v in values)

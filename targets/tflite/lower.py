@@ -9,7 +9,7 @@ node that cannot be lowered: it writes a finding and goes on, so that `check` na
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,7 +69,7 @@ class _Walk:
             if (fact := fold.known(v.type)) is not None
         }
         self.shapes = fold.shapes_backwards(source.node, self.facts)
-        self.uses = Counter(n for node in source.node for n in node.input)
+        self.uses = Counter(_names_read(source.node))
         self.uses.update(v.name for v in source.output)
 
     def result(self) -> Lowered:
@@ -182,7 +182,9 @@ class _Walk:
                 )
             raise Unsupported(reason, remedy or "replace it, or build for another target")
         nodes, version = found
-        self.uses.update(n for inner in nodes for n in inner.input)
+        self.uses.update(_names_read(nodes))
+        for read in set(_names_read(nodes)) & set(self.values):
+            self.values[read].uses = self.uses[read]
         self.facts.update(self._types(node, opset))
         self.shapes |= fold.shapes_backwards(nodes, self.facts)
         before = len(self.findings)
@@ -213,6 +215,7 @@ class _Walk:
                     "this is a bug of sprue: please report it",
                 )
             value.views[perm] = tensor
+            tensor.holders += 1
         for value in outputs[: len(results)]:
             if value.name:
                 self.values[value.name] = value
@@ -241,6 +244,16 @@ class _Walk:
 
     def _find(self, node: str, op: str, reason: str, remedy: str, kind: str) -> None:
         self.findings.append(Finding(kind, node, op, reason, remedy))  # type: ignore[arg-type]  # a Literal
+
+
+def _names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:
+    """The names that nodes read, those in their inner graphs included, once for each time."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _names_read(attribute.g.node)
+                yield from (o.name for o in attribute.g.output)
 
 
 def _each_laid(made: Made) -> list[Laid]:

@@ -60,9 +60,11 @@ def _clipped(g: Graph, node: Node, low: float, high: float) -> Laid:
     (x,), perm = operands(g, [value], FLOAT)
     activation = CLIPS.get((low, high))
     if activation is not None:
-        alone = value.uses == 1 and len(value.views) == 1
-        made = x if alone and fuse_activation(x, activation) else g.unary(activation, x)
-        return g.cast(made, value.dtype), perm
+        alone = g.changeable(value)
+        if alone is not None and alone[0] is x and fuse_activation(x, activation):
+            x.holders -= 1  # the value before the activation is gone
+            return x, perm
+        return g.cast(g.unary(activation, x), value.dtype), perm
     if low > -math.inf:
         x = g.maximum(x, low)
     if high < math.inf:

@@ -69,16 +69,17 @@ def _fused_bias(g: Graph, values: list[Value]) -> Laid | None:
     for x, b in (values, values[::-1]):
         if b.const is None or not b.shape or b.const.size != b.shape[-1]:
             continue
-        if x.uses != 1 or len(x.views) != 1 or b.rank > x.rank:
+        alone = g.changeable(x)
+        if alone is None or b.rank > x.rank or alone[1] != identity(x.rank):
             continue
-        perm, tensor = next(iter(x.views.items()))
+        tensor = alone[0]
         made = tensor.producer
-        if made is None or made.code != "FULLY_CONNECTED" or tensor.consumers or perm != identity(x.rank):
+        if made is None or made.code != "FULLY_CONNECTED" or b.const.size != tensor.shape[-1]:
             continue
-        plain = made.options.get("fusedActivationFunction", "NONE") == "NONE"
-        if made.inputs[2] is None and plain and b.const.size == tensor.shape[-1]:
+        if made.inputs[2] is None and made.options.get("fusedActivationFunction", "NONE") == "NONE":
             made.inputs[2] = g.constant(b.const.reshape(-1), hint=b.name)
-            return tensor, perm
+            tensor.holders -= 1  # the product without its bias is gone
+            return alone
     return None
 
 

@@ -27,7 +27,9 @@ def batch_normalization(g: Graph, node: Node) -> Laid:
         scale, bias, mean, variance = (np.asarray(v.const, np.float64) for v in given)
         factor = scale / np.sqrt(variance + epsilon)
         offset = bias - mean * factor
-        if value.uses == 1 and len(value.views) == 1 and _folded(g, x, factor, offset):
+        alone = g.changeable(value)
+        if alone is not None and alone[0] is x and _folded(g, x, factor, offset):
+            x.holders -= 1  # the value before the normalisation is gone
             return x, perm
         made = g.mul(x, g.constant(factor.astype(np.float32).reshape(around)))
         made = g.add(made, g.constant(offset.astype(np.float32).reshape(around)))
@@ -42,7 +44,7 @@ def batch_normalization(g: Graph, node: Node) -> Laid:
 def _folded(g: Graph, x: Tensor, factor: Array, offset: Array) -> bool:
     """Scale the weights and the bias of the convolution that makes `x`, when nobody else sees them."""
     made: Operation | None = x.producer
-    if made is None or made.code not in ("CONV_2D", "DEPTHWISE_CONV_2D") or x.consumers:
+    if made is None or made.code not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         return False
     weights, bias = made.inputs[1], made.inputs[2]
     if weights is None or bias is None or weights.data is None or bias.data is None:

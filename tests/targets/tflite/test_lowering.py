@@ -194,3 +194,41 @@ def test_lowering_a_small_model_takes_a_fraction_of_a_second(
     BACKEND.check(network(), variant("int8-static"))
     with capsys.disabled():
         print(f"\nlowering {middle - start:.4f} s, check {time.perf_counter() - middle:.4f} s (aim: 0.2)")
+
+
+def test_a_relu_is_not_fused_into_a_result_that_is_read_under_another_name(tmp_path: Path) -> None:
+    nodes = [
+        node("Add", ["x", "x"], ["a"]),
+        node("Transpose", ["a"], ["b"], perm=[1, 2, 3, 0]),
+        node("Relu", ["b"], ["y"]),
+        node("Sigmoid", ["a"], ["z"]),
+    ]
+    source = model(nodes, {"x": [1, 3, 9, 11]}, ["y", "z"])
+    samples = image(samples=1)
+    assert worst(lowered_runner(source).run(samples), reference(source, samples)) < EXACT
+
+
+def test_a_relu_in_a_function_body_is_not_fused_into_what_the_body_reads_again() -> None:
+    """Shrink is one that ONNX defines by others; it reads its input four times."""
+    nodes = [node("Add", ["x", "x"], ["a"]), node("Shrink", ["a"], ["y"], lambd=0.5, bias=0.1)]
+    source = model(nodes, {"x": [1, 3, 9, 11]}, ["y"])
+    samples = image(samples=1)
+    assert worst(lowered_runner(source).run(samples), reference(source, samples)) < EXACT
+
+
+def test_a_relu_is_not_fused_into_a_result_that_a_loop_reads() -> None:
+    step = helper.make_tensor_value_info("step", TensorProto.INT64, [])
+    go = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+    state = helper.make_tensor_value_info("s", TensorProto.FLOAT, [1, 3, 9, 11])
+    made = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 9, 11]) for n in ("t",)]
+    on = helper.make_tensor_value_info("on", TensorProto.BOOL, [])
+    inside = [node("Identity", ["go"], ["on"]), node("Add", ["s", "a"], ["t"])]
+    body = helper.make_graph(inside, "body", [step, go, state], [on, *made])
+    nodes = [
+        node("Add", ["x", "x"], ["a"]),
+        node("Relu", ["a"], ["r"]),
+        node("Loop", ["count", "", "r"], ["y"], body=body),
+    ]
+    source = model(nodes, {"x": [1, 3, 9, 11]}, ["y"], {"count": np.array(3)})
+    samples = image(samples=1)
+    assert worst(lowered_runner(source).run(samples), reference(source, samples)) < EXACT
