@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from onnx import ModelProto
@@ -13,6 +14,7 @@ from sprue.target import Precision
 
 from .lower import Program, lower
 from .machine import machine
+from .memory import lower_bound
 from .nodes import Flash, Read, Unsupported
 from .read import read_graph
 from .rewrite import rewrite
@@ -98,14 +100,15 @@ def _root(program: Program, name: str) -> str:
 
 def _int8_arena(program: Program) -> int:
     """The lower bound of the arena if every float tensor took one byte per element, without scratch."""
-    from .memory import Block, lower_bound
+    blocks = [
+        replace(block, spans=tuple(replace(s, bytes=max(s.bytes // 4, 1)) for s in block.spans))
+        for block in program.blocks
+        if block.name in program.values
+    ]
+    return max(lower_bound(blocks), _border(program))
 
-    blocks: list[Block] = []
-    for block in program.blocks:
-        value = program.values.get(block.name)
-        if value is None:
-            continue  # scratch: the integer kernels need less or none
-        float32 = value.dtype == np.float32
-        size = value.size if float32 and block.first >= 0 and block.last < len(program.calls) else value.bytes
-        blocks.append(Block(block.name, max(size, 1), block.first, block.last))
-    return lower_bound(blocks)
+
+def _border(program: Program) -> int:
+    """Inputs and outputs keep their dtype."""
+    values = program.graph.values
+    return max(sum(values[n].bytes for n in names) for names in (program.graph.inputs, program.graph.outputs))

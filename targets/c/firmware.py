@@ -110,11 +110,9 @@ def _report(out: Path, program: Program, source: Source, variant: Variant) -> di
     offsets = program.plan.offsets
     blocks = [
         {
-            "bytes": b.bytes,
-            "first": b.first,
-            "last": b.last,
             "name": b.name.strip("\0"),
             "offset": offsets[b.name],
+            "spans": [{"bytes": s.bytes, "first": s.first, "last": s.last} for s in b.spans],
         }
         for b in sorted(program.blocks, key=lambda b: (b.first, offsets[b.name], b.name))
     ]

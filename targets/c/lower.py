@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 from sprue.backend import Finding
 
@@ -146,8 +147,9 @@ def _spare_bytes(program: Program) -> dict[str, int]:
     """Node name -> bytes of the arena that no block uses while its calls run."""
     live = [0] * len(program.calls)
     for block in program.blocks:
-        for step in range(max(block.first, 0), min(block.last + 1, len(live))):
-            live[step] += block.padded
+        for span in block.spans:
+            for step in range(max(span.first, 0), min(span.last + 1, len(live))):
+                live[step] += span.bytes + memory.ALIGNMENT - 1
     spare: dict[str, int] = {}
     for placed, used in zip(program.calls, live, strict=True):
         left = program.plan.bytes - used
@@ -213,10 +215,9 @@ def _blocks(
     spans: dict[str, tuple[int, int]] = {}
 
     def use(name: str, step: int) -> None:
-        root = roots.get(name, name)
-        if root not in graph.constants:
-            first, last = spans.get(root, (step, step))
-            spans[root] = (min(first, step), max(last, step))
+        if roots.get(name, name) not in graph.constants:
+            first, last = spans.get(name, (step, step))
+            spans[name] = (min(first, step), max(last, step))
 
     for name in graph.inputs:
         use(name, -1)
@@ -226,11 +227,27 @@ def _blocks(
             if isinstance(argument, Read | Write):
                 use(argument.name, index)
             elif isinstance(argument, Scratch) and argument.bytes:
-                blocks.append(Block(scratch_name(index, position), argument.bytes, index, index))
+                blocks.append(memory.block(scratch_name(index, position), argument.bytes, index, index))
     for name in graph.outputs:
         use(name, len(calls))
-    for name, (first, last) in spans.items():
-        value = values[name]
-        alignment = max(memory.ALIGNMENT, value.dtype.itemsize)
-        blocks.append(Block(name, max(value.bytes, 1), first, last, alignment))
+    tenants: dict[str, list[str]] = {}
+    for name in spans:
+        tenants.setdefault(roots.get(name, name), []).append(name)
+    for root, names in tenants.items():
+        lives = [memory.Span(*spans[n], max(values[n].bytes, 1)) for n in names]
+        alignment = max(memory.ALIGNMENT, *(values[n].dtype.itemsize for n in names))
+        blocks.append(Block(root, _timeline(lives), alignment))
     return blocks
+
+
+def _timeline(lives: Sequence[memory.Span]) -> tuple[memory.Span, ...]:
+    """Spans one after another, each as large as the largest tensor that lives in it."""
+    edges = sorted({s.first for s in lives} | {s.last + 1 for s in lives})
+    made: list[memory.Span] = []
+    for first, after in pairwise(edges):
+        size = max((s.bytes for s in lives if s.first <= first <= s.last), default=0)
+        if made and made[-1].bytes == size:
+            made[-1] = memory.Span(made[-1].first, after - 1, size)
+        elif size:
+            made.append(memory.Span(first, after - 1, size))
+    return tuple(made)

@@ -1,6 +1,6 @@
 """Where each tensor lies in the arena: one static block, planned at build time.
 
-A `Block` lives from the step that first writes it to the step that last reads it. Blocks that live at the
+A `Block` lives from the step that first writes it to the step that last reads it; blocks that live at the
 same time must not overlap. The sum of what lives in one step is a lower bound for any plan. Several orders of
 first-fit placement are tried, then placement from both ends, then orders repaired by placing first what stuck
 out; the best is kept, which in practice reaches the bound or nearly so.
@@ -19,21 +19,49 @@ REPAIRS = 24
 
 
 @dataclass(frozen=True)
-class Block:
+class Span:
     """`bytes` of memory needed in the steps first..last, both included."""
 
-    name: str
-    bytes: int
     first: int
     last: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Memory at one address over one or more spans of time, in order; its size may change between them.
+
+    A tensor that takes the place of a larger one is the later span of the same block: what it does not need
+    is free for others from then on.
+    """
+
+    name: str
+    spans: tuple[Span, ...]
     alignment: int = ALIGNMENT
 
     @property
-    def padded(self) -> int:
-        return -(-self.bytes // self.alignment) * self.alignment
+    def bytes(self) -> int:
+        return max(s.bytes for s in self.spans)
 
-    def meets(self, other: Block) -> bool:
-        return self.first <= other.last and other.first <= self.last
+    @property
+    def first(self) -> int:
+        return self.spans[0].first
+
+    @property
+    def last(self) -> int:
+        return self.spans[-1].last
+
+    def meetings(self, other: Block) -> Iterator[tuple[int, int]]:
+        """The bytes of both, for each two spans that share a step."""
+        for mine in self.spans:
+            for theirs in other.spans:
+                if mine.first <= theirs.last and theirs.first <= mine.last:
+                    yield mine.bytes, theirs.bytes
+
+
+def block(name: str, size: int, first: int, last: int, alignment: int = ALIGNMENT) -> Block:
+    """A block of one size."""
+    return Block(name, (Span(first, last, size),), alignment)
 
 
 @dataclass(frozen=True)
@@ -46,17 +74,21 @@ class Plan:
 
 
 def plan(blocks: Sequence[Block]) -> Plan:
-    """The best of several first-fit orders. The same blocks give the same plan."""
+    """The best of several placements. The same blocks give the same plan."""
     bound = lower_bound(blocks)
     best: Mapping[str, int] = {}
     reached = -1
     for offsets in _placements(blocks, bound):
-        size = max((offsets[b.name] + b.padded for b in blocks), default=0)
+        size = max((_padded(offsets[b.name] + b.bytes) for b in blocks), default=0)
         if reached < 0 or size < reached:
             best, reached = offsets, size
         if reached == bound:
             break
     return Plan(best, max(reached, 0), bound)
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _placements(blocks: Sequence[Block], bound: int) -> Iterator[Mapping[str, int]]:
@@ -75,7 +107,7 @@ def _repaired(order: list[Block]) -> Iterator[Mapping[str, int]]:
     for _ in range(REPAIRS):
         offsets = _first_fit(order)
         yield offsets
-        worst = max(order, key=lambda b: (offsets[b.name] + b.padded, b.name))
+        worst = max(order, key=lambda b: (offsets[b.name] + b.bytes, b.name))
         order.remove(worst)
         order.insert(0, worst)
 
@@ -87,13 +119,14 @@ def _from_both_ends(blocks: Sequence[Block], capacity: int) -> dict[str, int] | 
     """
     placed: list[tuple[int, Block]] = []
     for number, block in enumerate(blocks):
-        taken = [(o, o + p.padded) for o, p in placed if p.meets(block)]
+        taken = _taken(block, placed)
         top = (capacity - block.bytes) // block.alignment * block.alignment
-        ends = [0, *(-(-end // block.alignment) * block.alignment for _, end in taken)]
-        starts = [top, *((start - block.padded) // block.alignment * block.alignment for start, _ in taken)]
-        for offset in sorted(ends) if number % 2 == 0 else sorted(starts, reverse=True):
-            clear = all(offset + block.padded <= start or end <= offset for start, end in taken)
-            if clear and 0 <= offset <= capacity - block.padded:
+        lows = sorted({0, *(_aligned(end, block) for _, end in taken)})
+        highs = sorted(
+            {top, *(start // block.alignment * block.alignment for start, _ in taken)}, reverse=True
+        )
+        for offset in lows if number % 2 == 0 else highs:
+            if 0 <= offset <= capacity - block.bytes and _clear(offset, taken):
                 placed.append((offset, block))
                 break
         else:
@@ -105,8 +138,9 @@ def lower_bound(blocks: Iterable[Block]) -> int:
     """The most bytes that live in any one step."""
     live: dict[int, int] = {}
     for block in blocks:
-        live[block.first] = live.get(block.first, 0) + block.padded
-        live[block.last + 1] = live.get(block.last + 1, 0) - block.padded
+        for span in block.spans:
+            live[span.first] = live.get(span.first, 0) + _padded(span.bytes)
+            live[span.last + 1] = live.get(span.last + 1, 0) - _padded(span.bytes)
     total = peak = 0
     for step in sorted(live):
         total += live[step]
@@ -117,11 +151,11 @@ def lower_bound(blocks: Iterable[Block]) -> int:
 Order = Callable[[Block], tuple[int | str, ...]]
 
 ORDERS: tuple[Order, ...] = (
-    lambda b: (-b.padded, b.first, b.name),
-    lambda b: (-(b.last - b.first), -b.padded, b.name),
-    lambda b: (-b.padded * (b.last - b.first + 1), b.first, b.name),
-    lambda b: (b.first, -b.padded, b.name),
-    lambda b: (-b.last, -b.padded, b.name),
+    lambda b: (-b.bytes, b.first, b.name),
+    lambda b: (-(b.last - b.first), -b.bytes, b.name),
+    lambda b: (-b.bytes * (b.last - b.first + 1), b.first, b.name),
+    lambda b: (b.first, -b.bytes, b.name),
+    lambda b: (-b.last, -b.bytes, b.name),
     lambda b: (b.first, -b.last, b.name),
 )
 """By size, by lifetime, by their product, by first use, by last use, by nesting."""
@@ -131,13 +165,25 @@ def _first_fit(blocks: Sequence[Block]) -> dict[str, int]:
     """Place each block at the lowest offset where nothing that lives at the same time lies."""
     placed: list[tuple[int, Block]] = []
     for block in blocks:
-        offset = 0
-        for other_offset, other in sorted(
-            ((o, p) for o, p in placed if p.meets(block)), key=lambda item: (item[0], item[1].name)
-        ):
-            if offset + block.padded <= other_offset:
-                break
-            end = other_offset + other.padded
-            offset = max(offset, -(-end // block.alignment) * block.alignment)
-        placed.append((offset, block))
+        taken = _taken(block, placed)
+        offsets = sorted({0, *(_aligned(end, block) for _, end in taken)})
+        placed.append((next(o for o in offsets if _clear(o, taken)), block))
     return {block.name: offset for offset, block in placed}
+
+
+def _taken(block: Block, placed: Sequence[tuple[int, Block]]) -> list[tuple[int, int]]:
+    """(start, end): offsets strictly between them are closed to `block` by what is placed already.
+
+    A span of `mine` bytes at offset o misses one of `theirs` bytes at p if o + mine <= p or p + theirs <= o.
+    """
+    return [
+        (offset - mine, offset + theirs) for offset, other in placed for mine, theirs in block.meetings(other)
+    ]
+
+
+def _clear(offset: int, taken: Sequence[tuple[int, int]]) -> bool:
+    return all(offset <= start or end <= offset for start, end in taken)
+
+
+def _aligned(offset: int, block: Block) -> int:
+    return -(-offset // block.alignment) * block.alignment
