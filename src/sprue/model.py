@@ -109,7 +109,7 @@ def _refuse_missing(folder: Path, name: str, key: tuple[str, ...], document: Doc
         if not path.resolve().is_relative_to(folder.resolve()):
             raise SprueError(f"'{name}' is a link that leaves the model's folder", where=document.place(key))
         return
-    there = [p.name for p in sorted(folder.iterdir()) if p.suffix == path.suffix]
+    there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix == path.suffix]
     raise SprueError(
         f"'{name}' does not exist in {folder}", where=document.place(key), remedy=did_you_mean(name, there)
     )

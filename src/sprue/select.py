@@ -109,6 +109,9 @@ def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
     passed = [r for r in results if r.state != "failed"]
     if len(passed) == 1:
         return "the only candidate" if len(results) == 1 else "the only candidate that passed"
+    faster = [r for r in passed if r.state == winner.state and _cost(r, prefer) < _cost(winner, prefer)]
+    if prefer == "latency" and faster:
+        return f"the smallest of those within {NOISE:.0%} of the fastest, of {len(passed)} that passed"
     words = {"latency": "the fastest", "size": "the smallest", "metric": "the best metric"}[prefer]
     return f"{words} of {len(passed)} that passed"
 

@@ -62,7 +62,7 @@ def _compare(name: str, actual: Array, reference: Array, tolerance: Tolerance) -
     step = float(r.max() - r.min()) / 255
     allowed = tolerance.atol + tolerance.rtol * np.abs(r) + tolerance.steps * step
     error = np.abs(a - r)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         used = np.where(error == 0, 0.0, np.minimum(error / allowed, MOST))
     worst = np.unravel_index(int(used.argmax()), used.shape)
     flat_a, flat_r = a.reshape(len(a), -1), r.reshape(len(r), -1)

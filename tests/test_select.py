@@ -1,0 +1,159 @@
+"""Judging a verdict against what the recipe accepts, and choosing among those that pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sprue.backend import Variant
+from sprue.metric import METRICS
+from sprue.recipe import Accept, Preference
+from sprue.select import NOISE, Result, judge, select, why
+from sprue.target import Target
+
+TARGET = Target("box", "a box", ("null",), "linux", "any")
+VARIANT = Variant(TARGET, "null", "float32")
+REFERENCE = {"metric": "accuracy", "value": 0.9, "samples": 100}
+
+
+def verdict(
+    value: float = 0.9, used: float = 0.5, execution: str = "native", **profile: Any
+) -> dict[str, Any]:
+    agreement = {
+        "used": used,
+        "max_abs": 0.1,
+        "sample": 3,
+        "actual": 1.5,
+        "reference": 1.0,
+        "same_answer": 0.97,
+    }
+    return {
+        "execution": execution,
+        "outputs": {"y": agreement, "z": {**agreement, "used": 0.1, "same_answer": None}},
+        "metric": {"name": "accuracy", "value": value},
+        "profile": {"flash": None, "ram": None, "instructions": None, "notes": {}, **profile},
+    }
+
+
+def judged(made: dict[str, Any], target: Target = TARGET, max_drop: float = 0.01, **reference: Any) -> Result:
+    return judge(replace(VARIANT, target=target), made, 1000, Accept(max_drop), {**REFERENCE, **reference})
+
+
+def test_what_keeps_everything_is_verified() -> None:
+    result = judged(verdict())
+    assert (result.state, result.reason, result.broken) == ("verified", "", False)
+    assert (result.size, result.drop, result.same_answer, result.tolerance_used) == (1000, 0, 0.97, 0.5)
+    assert judged(verdict(execution="emulated")).state == "verified"
+
+
+def test_what_only_a_stand_in_ran_is_prepared_and_never_verified() -> None:
+    assert judged(verdict(execution="stand-in")).state == "prepared"
+
+
+@pytest.mark.parametrize(("used", "state"), [(1.0, "verified"), (1.0001, "failed"), (1e12, "failed")])
+def test_an_output_outside_its_tolerance_fails(used: float, state: str) -> None:
+    result = judged(verdict(used=used))
+    assert result.state == state
+    assert ("output 'y' leaves its tolerance" in result.reason) is (state == "failed")
+    assert not result.broken
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
+def test_a_drop_may_be_as_large_as_accepted_and_no_larger(reference: int, value: int, allowed: int) -> None:
+    """In hundredths, where floats are off by an ulp: 0.90 - 0.89 is not 0.01."""
+    result = judged(verdict(value / 100), max_drop=allowed / 100, value=reference / 100)
+    assert (result.state == "verified") is (reference - value <= allowed)
+
+
+def test_a_metric_of_which_less_is_better_drops_when_it_grows() -> None:
+    assert not METRICS["mae"].higher_is_better
+    assert judged(verdict(0.95), metric="mae", value=0.9).state == "failed"
+    assert judged(verdict(0.5), metric="mae", value=0.9).state == "verified"
+
+
+def test_limits_are_held_against_what_the_artifact_needs() -> None:
+    small = replace(TARGET, limit_ram=100, limit_flash=1000)
+    assert judged(verdict(ram=100, flash=1000), small).state == "verified"
+    over = judged(verdict(ram=101, flash=1001), small)
+    assert over.state == "failed"
+    assert (
+        over.reason
+        == "it needs 101 bytes of ram, limit.ram is 100; it needs 1001 bytes of flash, limit.flash is 1000"
+    )
+
+
+def test_flash_is_the_artifacts_size_where_nothing_else_is_known() -> None:
+    assert judged(verdict(), replace(TARGET, limit_flash=999)).state == "failed"
+    assert judged(verdict(), replace(TARGET, limit_flash=1000)).state == "verified"
+
+
+def test_a_limit_that_cannot_be_judged_is_not_taken_as_kept() -> None:
+    result = judged(verdict(), replace(TARGET, limit_ram=10**9))
+    assert (result.state, result.reason) == (
+        "failed",
+        "limit.ram is 1000000000 bytes, and this backend cannot tell what it needs",
+    )
+
+
+def passed(name: str, state: Any = "verified", **values: Any) -> Result:
+    return Result(replace(VARIANT, backend=name), state, **{"size": 1000, **values})
+
+
+def chosen(prefer: Preference, *results: Result) -> str | None:
+    kept = select(results, prefer)
+    return None if kept is None else kept.variant.backend
+
+
+def test_nothing_is_selected_when_nothing_passed() -> None:
+    assert chosen("latency") is None
+    assert chosen("latency", passed("a", "failed", latency=1.0)) is None
+
+
+def test_latency_takes_the_fastest() -> None:
+    assert chosen("latency", passed("a", latency=2.0, size=1), passed("b", latency=1.0)) == "b"
+
+
+def test_within_the_noise_the_smaller_wins_then_the_recipes_order() -> None:
+    near, far = 1 + NOISE / 2, 1 + NOISE * 2
+    assert chosen("latency", passed("a", latency=1.0), passed("b", latency=near, size=999)) == "b"
+    assert chosen("latency", passed("a", latency=1.0), passed("b", latency=far, size=999)) == "a"
+    assert chosen("latency", passed("a", latency=near), passed("b", latency=1.0)) == "a"
+
+
+def test_instructions_count_where_only_an_emulator_ran() -> None:
+    assert (
+        chosen("latency", passed("a", instructions=900, ram=5), passed("b", instructions=500, ram=9)) == "b"
+    )
+
+
+def test_size_takes_the_flash_if_it_is_known() -> None:
+    assert chosen("size", passed("a", size=10, flash=500), passed("b", size=400)) == "b"
+
+
+def test_metric_takes_the_smallest_drop_also_below_zero() -> None:
+    assert chosen("metric", passed("a", drop=0.0), passed("b", drop=-0.01), passed("c", drop=0.005)) == "b"
+    assert chosen("metric", passed("a", drop=0.0, size=5), passed("b", drop=0.0, size=4)) == "b"
+
+
+@pytest.mark.parametrize("prefer", ["latency", "size", "metric"])
+def test_what_was_executed_comes_before_what_was_only_prepared(prefer: Preference) -> None:
+    slow = passed("slow", latency=9.0, drop=0.01, size=9000)
+    assert chosen(prefer, passed("quick", "prepared", latency=1.0, drop=0.0, size=1), slow) == "slow"
+
+
+def test_the_reason_says_what_was_true() -> None:
+    a, b, bad = passed("a", latency=1.0), passed("b", latency=1 + NOISE / 2, size=10), passed("c", "failed")
+    assert why(a, [a], "latency") == "the only candidate"
+    assert why(a, [a, bad], "latency") == "the only candidate that passed"
+    assert why(a, [a, passed("d", latency=3.0), bad], "latency") == "the fastest of 2 that passed"
+    assert select([a, b], "latency") is b
+    assert (
+        why(b, [a, b], "latency")
+        == f"the smallest of those within {NOISE:.0%} of the fastest, of 2 that passed"
+    )
+    assert why(b, [a, b], "size") == "the smallest of 2 that passed"
+    assert why(a, [a, b], "metric") == "the best metric of 2 that passed"
