@@ -15,7 +15,7 @@ from sprue.backend import Variant
 from sprue.canonical import parse
 from sprue.engine.action import Action
 from sprue.engine.cache import Cache, Entry
-from sprue.engine.pool import Pool
+from sprue.engine.pool import Executor
 from sprue.engine.run import Failure, Listener, Outcome, run
 from sprue.errors import CheckError, SprueError
 from sprue.plan import Plan, Planned, measure, parity
@@ -71,7 +71,7 @@ class Build:
 
 
 def build(
-    plans: Sequence[Plan], cache: Cache, pool: Pool, *, listen: Listener, fail_fast: bool
+    plans: Sequence[Plan], cache: Cache, pool: Executor, *, listen: Listener, fail_fast: bool
 ) -> list[Build]:
     """Build every variant of every recipe, and choose. What fails is part of the result.
 

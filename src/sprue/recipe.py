@@ -6,9 +6,8 @@ the targets' own values merged in, every default filled in, and for each value t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from glob import glob
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,7 +16,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from sprue.backend import Variant, find
 from sprue.errors import SprueError, did_you_mean
 from sprue.model import Model, load_model
-from sprue.target import PRECISIONS, LimitFile, Precision, Strict, Target, load_target, refuse_name
+from sprue.target import PRECISIONS, LimitFile, Precision, Strict, Target, read_target, refuse_name
 from sprue.toml import Document, Key, read_toml, validate
 
 Preference = Literal["latency", "size", "metric"]
@@ -111,7 +110,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The effective recipe. `origins`: dotted key -> (value, place it came from), for `show --resolved`."""
+    """The effective recipe. `origins`: dotted key -> (value, place it came from), for `show --resolved`.
+
+    `files`: every TOML file that it was made of, with the sha256 that it had.
+    """
 
     name: str
     version: str
@@ -121,6 +123,7 @@ class Recipe:
     choices: tuple[Choice, ...]
     origins: Mapping[str, tuple[Any, str]]
     base: Path | None = None
+    files: Mapping[Path, str] = field(default_factory=dict)
 
     def only(self, targets: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> Recipe:
         """The recipe with only the named targets and variants. Raises SprueError for an unknown name."""
@@ -145,37 +148,10 @@ class Recipe:
         return replace(self, choices=tuple(chosen))
 
 
-def recipe_files(places: Sequence[str]) -> list[Path]:
-    """The recipes that files, folders and patterns such as "recipes/*.toml" name, each once, in order.
-
-    Raises SprueError for a place that names none.
-    """
-    found: dict[Path, None] = {}
-    for place in places:
-        path = Path(place)
-        if path.is_dir():
-            files = sorted(path.glob("*.toml"))
-        elif any(c in place for c in "*?["):
-            files = sorted(Path(p) for p in glob(place, recursive=True))  # noqa: PTH207  # absolute patterns too
-        else:
-            files = [path]
-        if not files:
-            raise SprueError(
-                "there are no recipes", where=place, remedy="name a file, or a folder of *.toml files"
-            )
-        found |= dict.fromkeys(files)
-    return list(found)
-
-
-def is_base(path: Path) -> bool:
-    """Whether a recipe names no model and extends none: it can only be there to be extended."""
-    return not {"model", "extends"} & read_toml(path).data.keys()
-
-
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe, what it extends, its model and targets. Raises SprueError naming file, line, key."""
+    values, documents = _layers(path)
     refuse_name(path.stem, "recipe", path)
-    values, base = _layers(path)
     project, model = _find_model(path, values)
     targets = sorted({key[1] for key in values if key[0] == "target"}, key=lambda t: _order(values, t))
     if not targets:
@@ -184,20 +160,25 @@ def load_recipe(path: Path) -> Recipe:
         )
     origins: dict[str, tuple[Any, str]] = {"model": values[("model",)]}
     version, _ = origins["version"] = values.get(("version",), ("0.1.0", "default"))
-    choices = tuple(_choice(target, values, origins, project) for target in targets)
-    return Recipe(path.stem, version, path, project, model, choices, origins, base)
+    read = {t: read_target(t, project, where=values[("target", t)][1]) for t in targets}
+    choices = tuple(_choice(read[t][0], values, origins) for t in targets)
+    base = documents[1].path if len(documents) > 1 else None
+    documents += [model.document, *(document for _, document in read.values())]
+    files = {d.path: d.sha256 for d in documents}
+    return Recipe(path.stem, version, path, project, model, choices, origins, base, files)
 
 
 Values = dict[Key, tuple[Any, str]]
 
 
-def _layers(path: Path) -> tuple[Values, Path | None]:
-    """Key path -> (value, place), the extended recipe's first, overridden key by key; and that recipe."""
+def _layers(path: Path) -> tuple[Values, list[Document]]:
+    """Key path -> (value, place), the extended recipe's first, overridden key by key; and the files read."""
     document = read_toml(path)
     file = validate(RecipeFile, document)
     values: Values = {}
-    base_path = None if file.extends is None else path.parent / file.extends
-    if file.extends is not None and base_path is not None:
+    documents = [document]
+    if file.extends is not None:
+        base_path = path.parent / file.extends
         if not base_path.is_file():
             there = [p.name for p in path.parent.glob("*.toml") if p != path]
             raise SprueError(
@@ -213,8 +194,9 @@ def _layers(path: Path) -> tuple[Values, Path | None]:
                 where=base_document.place(["extends"]),
                 remedy=f"let {path.name} extend {base.extends}, or put the values into one file",
             )
+        documents.append(base_document)
         values |= _flatten(base, base_document)
-    return values | _flatten(file, document), base_path
+    return values | _flatten(file, document), documents
 
 
 def _flatten(file: RecipeFile, document: Document) -> Values:
@@ -253,9 +235,8 @@ def _find_model(path: Path, values: Values) -> tuple[Path, Model]:
     raise SprueError(f"there is no model '{name}'", where=place, remedy=did_you_mean(name, seen))
 
 
-def _choice(name: str, values: Values, origins: dict[str, tuple[Any, str]], project: Path) -> Choice:
-    place = values[("target", name)][1]
-    target = load_target(name, project, where=place)
+def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]]) -> Choice:
+    name = target.id
 
     def pick(key: str, default: Any, default_place: str = "default") -> Any:
         shared = values.get(tuple(key.split("."))) if key.startswith("accept.") else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sprue.build import Build, TargetBuild, Tried
+from sprue.canonical import file_digest
 from sprue.errors import SprueError
 from sprue.select import Result
 
@@ -18,6 +18,7 @@ def summarise(build: Build, bundle: tuple[str, Path] | None) -> dict[str, Any]:
         "ok": build.ok,
         "recipe": build.recipe.name,
         "version": build.recipe.version,
+        "extends": None if build.recipe.base is None else str(build.recipe.base),
         "reference": dict(build.reference),
         "parity": build.parity,
         "targets": [_target(t) for t in build.targets],
@@ -33,6 +34,7 @@ def refused(path: Path, error: SprueError) -> dict[str, Any]:
         "ok": False,
         "recipe": path.stem,
         "version": None,
+        "extends": None,
         "reference": {},
         "parity": None,
         "targets": [],
@@ -46,10 +48,36 @@ def error_json(error: SprueError) -> dict[str, Any]:
     return {"what": error.what, "where": error.where, "remedy": error.remedy, "exit_code": error.exit_code}
 
 
-def counts(summaries: list[dict[str, Any]]) -> dict[str, int]:
-    """How the actions of all recipes ended; one that recipes share counts once."""
-    states = {name: state for s in summaries for name, state in s["actions"].items()}
-    return dict(Counter(states.values()))
+def dependencies(build: Build, bundle: Path | None) -> dict[Path, str] | None:
+    """Every file that the summary of a build depends on, with the digest that it had.
+
+    None if not all are known: a Python source may read anything, and a checkout whose `.git` is no folder
+    keeps its state elsewhere.
+    """
+    recipe, plan = build.recipe, build.plan
+    if recipe.model.function:
+        return None
+    files = dict(recipe.files)
+    for action, name, path in (
+        (plan.source, "source", recipe.model.source),
+        (plan.reference, "evaluation", recipe.model.evaluation),
+        (plan.calibration, "calibration", recipe.model.calibration),
+    ):
+        entry = build.outcomes[action].entry if action else None
+        if entry is not None and path is not None:
+            files[path] = entry.parts[f"input:{name}"]
+    for folder in (recipe.project, *recipe.project.parents) if bundle is not None else ():
+        git = folder / ".git"
+        if git.is_file():
+            return None
+        if git.is_dir():
+            files |= {p: file_digest(p) for p in (git / "HEAD", git / "logs" / "HEAD") if p.is_file()}
+            break
+    if bundle is not None:
+        files |= {p: file_digest(p) for p in sorted(bundle.rglob("*")) if p.is_file()}
+        latest = bundle.parent / f"{recipe.version}.json"
+        files[latest] = file_digest(latest)
+    return files
 
 
 def result_json(result: Result) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 import sprue.targets
 from sprue.errors import SprueError, did_you_mean
-from sprue.toml import read_toml, validate
+from sprue.toml import Document, read_toml, validate
 
 Precision = Literal["float32", "float16", "int8-dynamic", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -134,13 +134,18 @@ def refuse_name(name: str, kind: str, path: Path) -> None:
 
 def load_target(name: str, project: Path | None = None, *, where: str = "") -> Target:
     """Read and validate one target. Raises SprueError naming file, line and key."""
+    return read_target(name, project, where=where)[0]
+
+
+def read_target(name: str, project: Path | None = None, *, where: str = "") -> tuple[Target, Document]:
+    """A target and the file that it was read from. Raises SprueError as `load_target` does."""
     files = target_files(project)
     if name not in files:
         raise SprueError(f"there is no target '{name}'", where=where, remedy=did_you_mean(name, files))
     refuse_name(name, "target", files[name])
     document = read_toml(files[name])
     data = validate(TargetFile, document)
-    return Target(
+    target = Target(
         id=name,
         description=data.description,
         backends=tuple(data.backends),
@@ -152,3 +157,4 @@ def load_target(name: str, project: Path | None = None, *, where: str = "") -> T
         limit_flash=data.limit.flash,
         runner=tuple(data.runner),
     )
+    return target, document

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from sprue.canonical import digest
 from sprue.errors import SprueError, did_you_mean
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Document:
     path: Path
     data: dict[str, Any]
     places: Mapping[Key, str]
+    sha256: str
 
     def place(self, key: Iterable[object]) -> str:
         """The place of `key`, or of its nearest table that has one."""
@@ -65,7 +67,7 @@ def read_toml(path: Path) -> Document:
         raise SprueError(f"not valid TOML: {error}", where=where) from error
     except RecursionError as error:
         raise SprueError("nested too deeply", where=str(path)) from error
-    return Document(path, data, {key: f"{path}:{line}" for key, line in locate(text).items()})
+    return Document(path, data, {key: f"{path}:{line}" for key, line in locate(text).items()}, digest(raw))
 
 
 def validate(kind: type[AnyModel], document: Document) -> AnyModel:

@@ -49,10 +49,15 @@ def open_cache(folder: Path | None) -> Cache:
     return Cache(folder or base / "sprue")
 
 
+def store_folder(folder: Path | None) -> Path:
+    """The folder named, else `bundles/` in the working folder or the nearest folder above that has one."""
+    if folder is not None:
+        return folder
+    here = Path.cwd()
+    return next((p / "bundles" for p in (here, *here.parents) if (p / "bundles").is_dir()), Path("bundles"))
+
+
 def open_store(folder: Path | None) -> Store:
-    """The store named, else `bundles/` in the working folder or the nearest folder above that has one."""
     from sprue.bundle.store import Store
 
-    here = Path.cwd()
-    near = next((p / "bundles" for p in (here, *here.parents) if (p / "bundles").is_dir()), Path("bundles"))
-    return Store(folder or near)
+    return Store(store_folder(folder))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +13,66 @@ from sprue.cli import _text
 
 Summary = Mapping[str, Any]
 
+MANY = 50
+"""Recipes; of more than these, those that did not change are only counted."""
 
-def print_one(summary: Summary) -> None:
+
+def print_one(summary: Summary, seconds: float) -> None:
     """Every variant of one recipe, why variants failed, and how the kept ones compare."""
     metric = summary["reference"]["metric"]
-    rows: list[tuple[str, ...]] = [
-        ("target", "variant", "state", metric, "size", "latency p50", "instructions", "RAM", "")
-    ]
+    heading = ("target", "variant", "state", metric, "size", "latency p50", "instructions", "RAM", "")
+    rows: list[tuple[str, ...]] = [heading]
     rows += [_row(t, v, t["target"]) for t in summary["targets"] for v in t["variants"]]
     click.echo(_text.table(rows, right=(3, 4, 5, 6, 7)) + "\n")
     _print_failures(summary)
     _print_parity(summary)
+    _print_counts([summary], seconds)
     _print_end(summary)
 
 
-def print_many(summaries: list[Summary]) -> None:
-    """What was kept for each recipe and target, and everything that failed."""
-    rows = [
-        ("recipe", "target", "variant", "state", "metric", "size", "latency p50", "instructions", "RAM", "")
-    ]
-    for s in summaries:
+def print_many(summaries: Sequence[Summary], seconds: float) -> None:
+    """What was kept for each recipe and target, and what failed. Of a great many, only what is new."""
+    shown = summaries if len(summaries) <= MANY else [s for s in summaries if not _unchanged(s)]
+    heading = ("recipe", "target", "variant", "state", "metric", "size", "latency p50", "instructions", "RAM")
+    rows: list[tuple[str, ...]] = [heading]
+    for s in shown:
         for t in s["targets"]:
-            kept = [v for v in t["variants"] if v["variant"] == t["kept"]]
-            rows += [(s["recipe"], *_row(t, v, t["target"])[:-1], "") for v in kept]
+            rows += [
+                (s["recipe"], *_row(t, v, t["target"])[:-1])
+                for v in t["variants"]
+                if v["variant"] == t["kept"]
+            ]
     if len(rows) > 1:
         click.echo(_text.table(rows, right=(4, 5, 6, 7, 8)) + "\n")
-    for s in summaries:
-        if s["error"] is not None:
-            place = f"{s['error']['where']}: " if s["error"]["where"] else ""
-            click.echo(f"{click.style(s['recipe'], bold=True)}: {place}{s['error']['what']}")
-            click.echo(f"  {s['error']['remedy']}\n" if s["error"]["remedy"] else "")
-        elif not s["ok"]:
-            click.echo(click.style(s["recipe"], bold=True))
-            _print_failures(s)
-            _print_end(s)
+    for s in shown:
+        if not s["ok"]:
+            _print_refusal(s)
+    unchanged = sum(_unchanged(s) for s in summaries)
+    held = sum(s["ok"] for s in summaries)
+    _print_counts(summaries, seconds)
+    click.echo(f"{held} of {len(summaries)} recipes hold, {unchanged} of them unchanged")
 
 
-def print_counts(counts: Mapping[str, int], seconds: float) -> None:
-    words = ", ".join(f"{counts[s]} {s}" for s in ("done", "cached", "failed", "skipped") if counts.get(s))
+def _unchanged(summary: Summary) -> bool:
+    return bool(summary["ok"]) and all(state == "cached" for state in summary["actions"].values())
+
+
+def _print_refusal(summary: Summary) -> None:
+    error = summary["error"]
+    if error is None:
+        click.echo(click.style(summary["recipe"], bold=True))
+        _print_failures(summary)
+        _print_end(summary)
+        return
+    place = f"{error['where']}: " if error["where"] else ""
+    click.echo(f"{click.style(summary['recipe'], bold=True)}: {place}{error['what']}")
+    click.echo(f"  {error['remedy']}\n" if error["remedy"] else "")
+
+
+def _print_counts(summaries: Sequence[Summary], seconds: float) -> None:
+    """How the actions ended; one that recipes share counts once."""
+    counts = Counter({name: state for s in summaries for name, state in s["actions"].items()}.values())
+    words = ", ".join(f"{counts[s]} {s}" for s in ("done", "cached", "failed", "skipped") if counts[s])
     click.echo(f"{sum(counts.values())} actions ({words}) in {seconds:.1f} s")
 
 

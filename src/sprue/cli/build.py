@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from sprue.build import Build
     from sprue.engine.cache import Cache
     from sprue.plan import Plan
+
+Summary = dict[str, Any]
 
 
 @click.command()
@@ -49,76 +52,122 @@ def command(
 
     RECIPES are files, folders of them, or patterns such as 'recipes/*.toml'.
     """
-    from sprue.build import build
-    from sprue.engine.pool import Pool
-    from sprue.machine import cores
-    from sprue.recipe import recipe_files
-    from sprue.summary import counts
+    from sprue.recipe_files import recipe_files
 
     started = time.perf_counter()
-    plans, summaries = _plans(recipe_files(recipes), only_targets, only_variants, timeout, keep_going)
+    files = recipe_files(recipes)
+    asked = _Asked(only_targets, only_variants, None if no_freeze else _options.store_folder(store))
     opened = _options.open_cache(cache)
     if dry_run:
         from sprue.cli.explain import print_forecasts
 
+        plans, _ = _plans(files, asked, timeout, keep_going=False, extended=set())
         print_forecasts([a for made in plans for a in made.actions], opened, as_json)
         return
-    workers = jobs or cores()
-    with (
-        progress(opened, as_json=as_json, trace=trace) as listen,
-        Pool(workers, max(1, cores() // workers)) as pool,
-    ):
-        built = build(plans, opened, pool, listen=listen, fail_fast=not keep_going)
-    summaries += [_frozen(b, opened, store, freeze=not no_freeze) for b in built]
-    seconds = time.perf_counter() - started
-    _say(summaries, counts(summaries), seconds, many=len(summaries) > 1, as_json=as_json)
+    summaries = {path: s for path in files if (s := asked.recall(path, opened)) is not None}
+    left = [path for path in files if path not in summaries]
+    if left:
+        extended = {s["extends"] for s in summaries.values()}
+        plans, wrong = _plans(
+            left, asked, timeout, keep_going=keep_going and len(files) > 1, extended=extended
+        )
+        with progress(opened, as_json=as_json, trace=trace) as listen:
+            built = _build(plans, opened, jobs, listen, fail_fast=not keep_going)
+        summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
+    _say([summaries[p] for p in files if p in summaries], time.perf_counter() - started, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is wanted of each recipe. `store`: the folder where its bundle goes; None: nowhere."""
+
+    targets: tuple[str, ...]
+    variants: tuple[str, ...]
+    store: Path | None
+
+    def recall(self, recipe: Path, cache: Cache) -> Summary | None:
+        """The summary of an earlier build, all cached, if nothing has changed since."""
+        from sprue import settled
+
+        summary = settled.recall(cache.folder, self._question(recipe))
+        return summary and {**summary, "actions": dict.fromkeys(summary["actions"], "cached")}
+
+    def settle(self, made: Build, cache: Cache) -> Summary:
+        """Freeze what is good, and remember the answer."""
+        from sprue import settled
+        from sprue.summary import dependencies, summarise
+
+        if not made.ok:
+            return summarise(made, None)
+        bundle = None
+        if self.store is not None:
+            from sprue.bundle.store import Store
+            from sprue.snapshot import snapshot
+
+            manifest, folder = snapshot(made, cache, Store(self.store))
+            bundle = manifest.id(), folder
+        summary = summarise(made, bundle)
+        files = dependencies(made, None if bundle is None else bundle[1])
+        if files is not None:
+            settled.remember(cache.folder, self._question(made.recipe.path), summary, files)
+        return summary
+
+    def _question(self, recipe: Path) -> dict[str, Any]:
+        from sprue import settled
+
+        store = None if self.store is None else str(self.store.resolve())
+        return settled.question(recipe, targets=list(self.targets), variants=list(self.variants), store=store)
 
 
 def _plans(
-    files: list[Path],
-    only_targets: tuple[str, ...],
-    only_variants: tuple[str, ...],
-    timeout: float,
-    keep_going: bool,
-) -> tuple[list[Plan], list[dict[str, Any]]]:
-    """The plan of each recipe, and the summaries of those that have none for what is wrong with them."""
+    files: list[Path], asked: _Asked, timeout: float, *, keep_going: bool, extended: set[str | None]
+) -> tuple[list[Plan], dict[Path, Summary]]:
+    """The plan of each recipe, and the summaries of those that have none for what is wrong with them.
+
+    `extended`: the recipes that others are known to extend; they need no model of their own.
+    """
     from sprue.plan import plan
-    from sprue.recipe import is_base, load_recipe
+    from sprue.recipe import load_recipe
+    from sprue.recipe_files import is_base
     from sprue.summary import refused
 
-    plans, wrong, bases, extended = [], [], [], set()
+    plans: list[Plan] = []
+    wrong: dict[Path, Summary] = {}
+    bases: list[Path] = []
     for path in files:
         try:
-            if len(files) > 1 and is_base(path):
+            if is_base(path):
                 bases.append(path)
                 continue
             recipe = load_recipe(path)
-            extended.add(recipe.base)
-            plans.append(plan(recipe.only(only_targets, only_variants), timeout=timeout))
+            extended.add(str(recipe.base))
+            plans.append(plan(recipe.only(asked.targets, asked.variants), timeout=timeout))
         except SprueError as error:
-            if len(files) == 1 or not keep_going:
+            if not keep_going:
                 raise
-            wrong.append(refused(path, error))
-    unused = [path for path in bases if path not in extended]
-    wrong += [refused(p, SprueError("the key 'model' is missing", where=str(p))) for p in unused]
+            wrong[path] = refused(path, error)
+    for path in bases:
+        if str(path) not in extended:
+            missing = SprueError("the key 'model' is missing", where=str(path), remedy='add model = "..."')
+            if not keep_going:
+                raise missing
+            wrong[path] = refused(path, missing)
     return plans, wrong
 
 
-def _frozen(made: Build, cache: Cache, store: Path | None, *, freeze: bool) -> dict[str, Any]:
-    from sprue.summary import summarise
+def _build(plans: list[Plan], cache: Cache, jobs: int | None, listen: Any, *, fail_fast: bool) -> list[Build]:
+    from sprue.build import build
+    from sprue.engine.pool import Pool
+    from sprue.machine import cores
 
-    if not (made.ok and freeze):
-        return summarise(made, None)
-    from sprue.snapshot import snapshot
-
-    manifest, folder = snapshot(made, cache, _options.open_store(store))
-    return summarise(made, (manifest.id(), folder))
+    workers = jobs or cores()
+    with Pool(workers, max(1, cores() // workers)) as pool:
+        return build(plans, cache, pool, listen=listen, fail_fast=fail_fast)
 
 
-def _say(
-    summaries: list[dict[str, Any]], counts: dict[str, int], seconds: float, *, many: bool, as_json: bool
-) -> None:
+def _say(summaries: list[Summary], seconds: float, *, as_json: bool) -> None:
     """Print, and leave with the exit code that says whether all holds."""
+    many = len(summaries) != 1
     if not many and (error := summaries[0]["error"]) is not None:
         kind = SprueError if error["exit_code"] == 2 else CheckError
         raise kind(error["what"], where=error["where"], remedy=error["remedy"])
@@ -126,13 +175,9 @@ def _say(
         said = {"seconds": round(seconds, 3), "ok": all(s["ok"] for s in summaries)}
         _options.print_json({**said, "recipes": summaries} if many else {**summaries[0], **said})
     elif many:
-        _report.print_many(list(summaries))
-        held = sum(s["ok"] for s in summaries)
-        click.echo(f"{held} of {len(summaries)} recipes hold")
-        _report.print_counts(counts, seconds)
+        _report.print_many(summaries, seconds)
     else:
-        _report.print_one(summaries[0])
-        _report.print_counts(counts, seconds)
+        _report.print_one(summaries[0], seconds)
     wrong = [s for s in summaries if not s["ok"]]
     if wrong:
         asked_wrongly = all(s["error"] is not None and s["error"]["exit_code"] == 2 for s in wrong)
