@@ -35,6 +35,8 @@ def split(g: Graph, node: Node) -> list[Laid]:
 @lowers("Slice")
 def slice_(g: Graph, node: Node) -> Laid:
     value = node.input(0)
+    if node.opset >= 10 and any(v.const is None for v in node.present()[1:]):
+        return _sliced_at_run_time(g, node), identity(value.rank)
     perm, x = next(iter(value.views.items()))
     begin, step = [0] * value.rank, [1] * value.rank
     for axis, start, stride in _bounds(node):
@@ -49,6 +51,37 @@ def slice_(g: Graph, node: Node) -> Laid:
     low = sum(1 << i for i, p in enumerate(perm) if end[p] < 0)  # "before the first", which -1 does not mean
     places = [g.constant([v[p] for p in perm], np.int32) for v in (begin, end, step)]
     return g.op("STRIDED_SLICE", [x, *places], shape, x.dtype, endMask=low), perm
+
+
+def _sliced_at_run_time(g: Graph, node: Node) -> Tensor:
+    """STRIDED_SLICE takes its bounds as inputs, one for each axis: those that ONNX leaves out are filled in.
+
+    A bound beyond int32 means "to the end", and an end before the first element of a backwards slice has no
+    number in TFLite: only forward slices are taken.
+    """
+    value, out = node.input(0), node.outputs[0]
+    rank = value.rank
+    given = node.optional_constant(4, "the step of the slice")
+    if given is not None and (given < 1).any():
+        raise Unsupported(
+            "a backwards slice whose bounds are computed while the model runs", "make them constant"
+        )
+    axes = node.optional_constant(3, "the axes of the slice")
+    count = node.input(1).shape[0]
+    places = [int(a) % rank for a in axes] if axes is not None else list(range(count))
+    limit = np.iinfo(np.int32).max
+    bounds = []
+    for index, missing in ((1, [0] * rank), (2, [limit] * rank)):
+        x = g.tensor(node.input(index))
+        narrow = g.cast(g.minimum(g.maximum(x, -limit), limit), np.int32)
+        parts = [
+            g.slice(narrow, [places.index(i)], [1]) if i in places else g.constant([missing[i]], np.int32)
+            for i in range(rank)
+        ]
+        bounds.append(g.concat(parts, 0))
+    steps = [int(given[places.index(i)]) if given is not None and i in places else 1 for i in range(rank)]
+    x = g.tensor(value)
+    return g.op("STRIDED_SLICE", [x, *bounds, g.constant(steps, np.int32)], out.shape, x.dtype)
 
 
 def _sliced(g: Graph, x: Tensor, begin: list[int], shape: Shape) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
-FEWEST = 1270
+FEWEST = 1310
 """Tests that pass with onnx 1.23; raise it with every operator, never lower it."""
 
 
@@ -34,6 +34,8 @@ def test_no_node_test_that_is_accepted_gives_a_wrong_answer(capsys: pytest.Captu
     counts = Counter(o for o, _, _ in found)
     ours = len(found) - counts["other"]
     with capsys.disabled():
-        print(f"\ntflite node tests: {dict(counts)}, {counts['pass'] / ours:.1%} of the {ours} of its types")
+        both = counts["pass"] + counts["frozen"]
+        print(f"\ntflite node tests: {dict(counts)}; of the {ours} of its types")
+        print(f"{counts['pass'] / ours:.1%} pass, {both / ours:.1%} with axes and sizes as constants")
     assert [f for f in found if f[0] in ("wrong", "crash", "error")] == []
     assert counts["pass"] >= FEWEST
