@@ -6,14 +6,16 @@ gives the same bytes, whichever machine exported it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from sprue.errors import SprueError
 
@@ -50,6 +52,7 @@ def read_model(path: Path, where: str = "") -> ModelProto:
         raise SprueError(f"{size} bytes is more than the 2 GiB that an ONNX file can hold", where=where)
     try:
         model = onnx.load_model_from_string(path.read_bytes())
+        _refuse_broken_texts(model)
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise SprueError(
             f"not an ONNX model, or a truncated one ({error})",
@@ -60,13 +63,37 @@ def read_model(path: Path, where: str = "") -> ModelProto:
         raise SprueError(
             "the ONNX graph is empty: the file may be truncated", where=where, remedy="export it again"
         )
+    if outside := [name for name, t in tensors(model.graph) if uses_external_data(t)]:
+        raise SprueError(
+            f"the tensor '{outside[0]}' lies outside the file, which is not supported",
+            where=where,
+            remedy="make one file of it: onnx.save(onnx.load(path), path, save_as_external_data=False)",
+        )
     try:
         onnx.checker.check_model(model, full_check=False)
-    except onnx.checker.ValidationError as error:
-        raise SprueError(
-            f"not valid ONNX: {str(error).splitlines()[0]}", where=where, remedy="export it again"
-        ) from error
+    except Exception as error:  # ValidationError, and others for what is damaged inside
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SprueError(f"not valid ONNX: {said}", where=where, remedy="export it again") from error
+    for name, tensor in tensors(model.graph):
+        try:
+            numpy_helper.to_array(tensor)
+        except Exception as error:  # whatever numpy finds wrong with its type, its shape or its bytes
+            raise SprueError(
+                f"the weight '{name}' is damaged: {error}", where=where, remedy="export it again"
+            ) from error
     return model
+
+
+def _refuse_broken_texts(message: Any) -> None:
+    """Raises ValueError for a text that is not UTF-8: protobuf hands it out as bytes."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for item in [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value:
+            if hasattr(item, "ListFields"):
+                _refuse_broken_texts(item)
+            elif not isinstance(item, str):
+                raise ValueError(f"its {field.name} {item[:40]!r} is not UTF-8")
 
 
 def normalise(model: ModelProto) -> ModelProto:
@@ -104,6 +131,18 @@ def outputs(model: ModelProto) -> tuple[TensorSpec, ...]:
 def weights(model: ModelProto) -> dict[str, NDArray[np.generic]]:
     """The initializers by name."""
     return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def tensors(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    """All tensors of a graph by name: initializers and constants, those of inner graphs among them."""
+    yield from ((t.name, t) for t in graph.initializer)
+    yield from ((t.values.name, t.values) for t in graph.sparse_initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            held = [*attribute.tensors, *([attribute.t] if attribute.HasField("t") else [])]
+            yield from ((node.output[0] if node.output else node.name, t) for t in held)
+            for inner in _graphs(attribute):
+                yield from tensors(inner)
 
 
 def opset(model: ModelProto) -> int:
@@ -144,8 +183,14 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
 
 
 def non_finite_weights(model: ModelProto) -> list[str]:
-    """Names of float initializers that hold NaN or infinity."""
-    return [n for n, w in weights(model).items() if w.dtype.kind == "f" and not np.isfinite(w).all()]
+    """Names of float initializers that hold NaN or infinity, and of constants that hold NaN.
+
+    An infinite constant may be meant: a mask.
+    """
+    trained = {t.name for t in model.graph.initializer}
+    arrays = ((n, numpy_helper.to_array(t)) for n, t in tensors(model.graph))
+    floats = ((n, a) for n, a in arrays if a.dtype.kind == "f")
+    return [n for n, a in floats if np.isnan(a).any() or (n in trained and np.isinf(a).any())]
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
