@@ -171,7 +171,7 @@ def _program(graph: Graph, steps: Sequence[tuple[Step, ...]]) -> Program:
                 a.name: a.value for a in step.arguments if isinstance(a, Write) and a.value is not None
             }
     roots = _share(graph, calls, values, aliases)
-    blocks = tuple(_blocks(graph, calls, values, roots))
+    blocks = tuple(_blocks(graph, calls, values, roots, aliases))
     return Program(graph, tuple(calls), values, roots, blocks, memory.plan(blocks))
 
 
@@ -209,13 +209,21 @@ def _written_before(calls: Sequence[PlacedCall], index: int) -> set[str]:
 
 
 def _blocks(
-    graph: Graph, calls: Sequence[PlacedCall], values: Mapping[str, Value], roots: Mapping[str, str]
+    graph: Graph,
+    calls: Sequence[PlacedCall],
+    values: Mapping[str, Value],
+    roots: Mapping[str, str],
+    aliases: Mapping[str, str],
 ) -> list[Block]:
-    """One block for each root tensor and each scratch. Inputs live from the start, outputs to the end."""
+    """One block for each root tensor and each scratch. Inputs live from the start, outputs to the end.
+
+    An alias lives in the tensor that it is another name of, from when that is written.
+    """
     spans: dict[str, tuple[int, int]] = {}
 
     def use(name: str, step: int) -> None:
-        if roots.get(name, name) not in graph.constants:
+        name = aliases.get(name, name)
+        if name not in graph.constants:
             first, last = spans.get(name, (step, step))
             spans[name] = (min(first, step), max(last, step))
 

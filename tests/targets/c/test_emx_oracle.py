@@ -34,7 +34,7 @@ Case = tuple[ModelProto, dict[str, NDArray[Any]]]
 def emx_program(model: ModelProto, folder: Path) -> Path:
     """Its C with a main() that reads the input and writes the output raw."""
     (folder / "model.onnx").write_bytes(serialise(model))
-    flags = ["--large-temp-threshold", "0", "--large-weight-threshold", "0", "--no-restrict-arrays"]
+    flags = ["--large-temp-threshold=0", "--large-weight-threshold=0", "--no-restrict-arrays"]
     assert EMX is not None
     command = [EMX, "compile", *flags, "--model-name", "model", "model.onnx", "emx.c"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
@@ -43,7 +43,8 @@ def emx_program(model: ModelProto, folder: Path) -> Path:
     fed_count, made_count = (int(np.prod([d or 1 for d in t.shape])) for t in (fed, made))
     text = (folder / "emx.c").read_text() + (
         "\n#include <stdio.h>\nint main(void) {\n"
-        f"    static {kind[fed.dtype.name]} in[{fed_count}]; static {kind[made.dtype.name]} out[{made_count}];\n"
+        f"    static {kind[fed.dtype.name]} in[{fed_count}];\n"
+        f"    static {kind[made.dtype.name]} out[{made_count}];\n"
         f"    if (fread(in, sizeof in[0], {fed_count}, stdin) != {fed_count}) return 3;\n"
         "    model((void *)in, (void *)out);\n"
         f"    return fwrite(out, sizeof out[0], {made_count}, stdout) != {made_count};\n}}\n"
