@@ -3,9 +3,10 @@
 A record holds the answer (a summary) and everything that it came from and led to: the recipe's files, the
 environment, and the bundle's files, each with its digest and its stamp. While all stamps hold, the answer
 does. A stamp is what git takes for one: inode, size, times of change. As in git, a file that was changed
-within the clock's grain of being recorded is not believed but hashed.
+within the clock's grain of being read, or since, is not believed but hashed.
 
-Records are hints: losing or distrusting one costs a build that finds everything cached.
+A record is two lines of JSON, the answer in the second. Records are hints: losing or distrusting one costs a
+build that finds everything cached.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,46 +35,61 @@ Stamp = tuple[int, int, int, int]
 
 def question(recipe: Path, **options: Any) -> dict[str, Any]:
     """What is asked: the recipe's path, the options that decide the answer, and the environment."""
-    return {"recipe": str(recipe.resolve()), "options": options, "environment": environment()}
+    return {"recipe": os.path.abspath(recipe), "options": options, "environment": environment()}  # noqa: PTH100
 
 
-def recall(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Recalled:
+    """An earlier answer that still holds: in `brief`, and on demand in full."""
+
+    brief: Mapping[str, Any]
+    _answer: bytes
+
+    def answer(self) -> dict[str, Any]:
+        made: dict[str, Any] = json.loads(self._answer)
+        return made
+
+
+def recall(folder: Path, asked: Mapping[str, Any]) -> Recalled | None:
     """The answer of an earlier build, if nothing has changed since. None if it must be looked into."""
-    path = _path(folder, asked)
+    now = time.time_ns()
     try:
-        record = json.loads(path.read_bytes())
+        with open(_path(folder, asked), "rb") as stream:  # noqa: PTH123  # see `_believed`
+            first, _, answer = stream.read().partition(b"\n")
+        record = json.loads(first)
         if record["format"] != FORMAT or record["asked"] != asked:
             return None
-        answer: dict[str, Any] = record["answer"]
-        doubtful = [name for name, kept in record["files"].items() if not _believed(name, kept, record["at"])]
+        recalled = Recalled(record["brief"], answer)
+        doubtful = [f for f in record["files"] if not _believed(f, record["at"])]
         if doubtful:
-            files = {Path(name): kept[-1] for name, kept in record["files"].items()}
-            if any(file_digest(Path(name)) != files[Path(name)] for name in doubtful):
+            if any(file_digest(Path(name)) != sha for name, sha, *_ in doubtful):
                 return None
-            remember(folder, asked, answer, files)
-        return answer
+            files = {Path(name): sha for name, sha, *_ in record["files"]}
+            remember(folder, asked, recalled.brief, recalled.answer(), files, since=now)
+        return recalled
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def remember(
-    folder: Path, asked: Mapping[str, Any], answer: Mapping[str, Any], files: Mapping[Path, str]
+    folder: Path,
+    asked: Mapping[str, Any],
+    brief: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    files: Mapping[Path, str],
+    *,
+    since: int,
 ) -> None:
     """Keep an answer. `files`: all that it depends on, with the digests that they had for it."""
-    stamps = {str(path): [*_stamp(path), sha] for path, sha in files.items()}
-    record = {
-        "format": FORMAT,
-        "asked": dict(asked),
-        "at": time.time_ns(),
-        "files": stamps,
-        "answer": dict(answer),
-    }
-    path = _path(folder, asked)
+    stamps = [[str(path), sha, *_stamp(path)] for path, sha in files.items()]
+    record = {"format": FORMAT, "asked": asked, "at": since, "files": stamps, "brief": brief}
+    lines = json.dumps(record).encode() + b"\n" + json.dumps(answer).encode()
+    path = Path(_path(folder, asked))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(json.dumps(record).encode())
+            stream.write(lines)
         Path(name).replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -106,10 +123,13 @@ def _code_folders() -> list[Path]:
     return [Path(__file__).parent, *(Path(p) for p in targets.__path__)]
 
 
-def _believed(name: str, kept: list[Any], at: int) -> bool:
-    """Whether a file's stamp is as recorded, and old enough then for any later change to show in it."""
-    now = os.stat(name)  # noqa: PTH116  # ten thousand recipes have half a million files
-    same = [now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns] == kept[:4]
+def _believed(file: list[Any], at: int) -> bool:
+    """Whether a file's stamp is as recorded, and old enough then for any later change to show in it.
+
+    Ten thousand recipes have half a million files: plain strings and one system call each.
+    """
+    now = os.stat(file[0])  # noqa: PTH116
+    same = [now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns] == file[2:]
     return same and max(now.st_mtime_ns, now.st_ctime_ns) < at - GRAIN
 
 
@@ -118,6 +138,6 @@ def _stamp(path: Path) -> Stamp:
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
-def _path(folder: Path, asked: Mapping[str, Any]) -> Path:
-    name = digest(canonical({k: asked[k] for k in ("recipe", "options")}))
-    return folder / "settled" / name[:2] / f"{name}.json"
+def _path(folder: Path, asked: Mapping[str, Any]) -> str:
+    name = digest(canonical([asked["recipe"], asked["options"]]))
+    return f"{folder}/settled/{name[:2]}/{name}.json"

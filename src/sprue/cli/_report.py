@@ -30,12 +30,14 @@ def print_one(summary: Summary, seconds: float) -> None:
     _print_end(summary)
 
 
-def print_many(summaries: Sequence[Summary], seconds: float) -> None:
-    """What was kept for each recipe and target, and what failed. Of a great many, only what is new."""
-    shown = summaries if len(summaries) <= MANY else [s for s in summaries if not _unchanged(s)]
+def print_many(summaries: Sequence[Summary], unchanged: Sequence[int], seconds: float) -> None:
+    """What was kept for each recipe and target, and what failed.
+
+    `unchanged`: the numbers of actions of further recipes, which hold as before and are only counted.
+    """
     heading = ("recipe", "target", "variant", "state", "metric", "size", "latency p50", "instructions", "RAM")
     rows: list[tuple[str, ...]] = [heading]
-    for s in shown:
+    for s in summaries:
         for t in s["targets"]:
             rows += [
                 (s["recipe"], *_row(t, v, t["target"])[:-1])
@@ -44,17 +46,13 @@ def print_many(summaries: Sequence[Summary], seconds: float) -> None:
             ]
     if len(rows) > 1:
         click.echo(_text.table(rows, right=(4, 5, 6, 7, 8)) + "\n")
-    for s in shown:
+    for s in summaries:
         if not s["ok"]:
             _print_refusal(s)
-    unchanged = sum(_unchanged(s) for s in summaries)
-    held = sum(s["ok"] for s in summaries)
-    _print_counts(summaries, seconds)
-    click.echo(f"{held} of {len(summaries)} recipes hold, {unchanged} of them unchanged")
-
-
-def _unchanged(summary: Summary) -> bool:
-    return bool(summary["ok"]) and all(state == "cached" for state in summary["actions"].values())
+    _print_counts(summaries, seconds, sum(unchanged))
+    held = sum(s["ok"] for s in summaries) + len(unchanged)
+    same = f", {len(unchanged)} of them unchanged" if unchanged else ""
+    click.echo(f"{held} of {len(summaries) + len(unchanged)} recipes hold{same}")
 
 
 def _print_refusal(summary: Summary) -> None:
@@ -69,9 +67,10 @@ def _print_refusal(summary: Summary) -> None:
     click.echo(f"  {error['remedy']}\n" if error["remedy"] else "")
 
 
-def _print_counts(summaries: Sequence[Summary], seconds: float) -> None:
-    """How the actions ended; one that recipes share counts once."""
+def _print_counts(summaries: Sequence[Summary], seconds: float, cached: int = 0) -> None:
+    """How the actions ended; one that recipes share counts once. `cached`: further actions."""
     counts = Counter({name: state for s in summaries for name, state in s["actions"].items()}.values())
+    counts["cached"] += cached
     words = ", ".join(f"{counts[s]} {s}" for s in ("done", "cached", "failed", "skipped") if counts[s])
     click.echo(f"{sum(counts.values())} actions ({words}) in {seconds:.1f} s")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sprue.build import Build
     from sprue.engine.cache import Cache
     from sprue.plan import Plan
+    from sprue.settled import Recalled
 
 Summary = dict[str, Any]
 
@@ -55,8 +57,10 @@ def command(
     from sprue.recipe_files import recipe_files
 
     started = time.perf_counter()
+    asked = _Asked(
+        only_targets, only_variants, None if no_freeze else _options.store_folder(store), time.time_ns()
+    )
     files = recipe_files(recipes)
-    asked = _Asked(only_targets, only_variants, None if no_freeze else _options.store_folder(store))
     opened = _options.open_cache(cache)
     if dry_run:
         from sprue.cli.explain import print_forecasts
@@ -64,33 +68,40 @@ def command(
         plans, _ = _plans(files, asked, timeout, keep_going=False, extended=set())
         print_forecasts([a for made in plans for a in made.actions], opened, as_json)
         return
-    summaries = {path: s for path in files if (s := asked.recall(path, opened)) is not None}
-    left = [path for path in files if path not in summaries]
+    recalled = {path: r for path in files if (r := asked.recall(path, opened)) is not None}
+    brief = len(files) > _report.MANY and not as_json
+    summaries = {} if brief else {path: _cached(r.answer()) for path, r in recalled.items()}
+    unchanged = [r.brief["actions"] for r in recalled.values()] if brief else []
+    left = [path for path in files if path not in recalled]
     if left:
-        extended = {s["extends"] for s in summaries.values()}
+        extended = {r.brief["extends"] for r in recalled.values()}
         plans, wrong = _plans(
             left, asked, timeout, keep_going=keep_going and len(files) > 1, extended=extended
         )
         with progress(opened, as_json=as_json, trace=trace) as listen:
             built = _build(plans, opened, jobs, listen, fail_fast=not keep_going)
         summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
-    _say([summaries[p] for p in files if p in summaries], time.perf_counter() - started, as_json=as_json)
+    told = [summaries[p] for p in files if p in summaries]
+    _say(told, unchanged, time.perf_counter() - started, as_json=as_json)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is wanted of each recipe. `store`: the folder where its bundle goes; None: nowhere."""
+    """What is wanted of each recipe. `store`: the folder where its bundle goes; None: nowhere.
+
+    `since`: when it was asked, in nanoseconds of the epoch; nothing was read before.
+    """
 
     targets: tuple[str, ...]
     variants: tuple[str, ...]
     store: Path | None
+    since: int
 
-    def recall(self, recipe: Path, cache: Cache) -> Summary | None:
-        """The summary of an earlier build, all cached, if nothing has changed since."""
+    def recall(self, recipe: Path, cache: Cache) -> Recalled | None:
+        """The answer of an earlier build, if nothing has changed since."""
         from sprue import settled
 
-        summary = settled.recall(cache.folder, self._question(recipe))
-        return summary and {**summary, "actions": dict.fromkeys(summary["actions"], "cached")}
+        return settled.recall(cache.folder, self._question(recipe))
 
     def settle(self, made: Build, cache: Cache) -> Summary:
         """Freeze what is good, and remember the answer."""
@@ -109,14 +120,20 @@ class _Asked:
         summary = summarise(made, bundle)
         files = dependencies(made, None if bundle is None else bundle[1])
         if files is not None:
-            settled.remember(cache.folder, self._question(made.recipe.path), summary, files)
+            brief = {"extends": summary["extends"], "actions": len(summary["actions"])}
+            question = self._question(made.recipe.path)
+            settled.remember(cache.folder, question, brief, summary, files, since=self.since)
         return summary
 
     def _question(self, recipe: Path) -> dict[str, Any]:
         from sprue import settled
 
-        store = None if self.store is None else str(self.store.resolve())
+        store = None if self.store is None else os.path.abspath(self.store)  # noqa: PTH100  # keeps links
         return settled.question(recipe, targets=list(self.targets), variants=list(self.variants), store=store)
+
+
+def _cached(summary: Summary) -> Summary:
+    return {**summary, "actions": dict.fromkeys(summary["actions"], "cached")}
 
 
 def _plans(
@@ -165,9 +182,12 @@ def _build(plans: list[Plan], cache: Cache, jobs: int | None, listen: Any, *, fa
         return build(plans, cache, pool, listen=listen, fail_fast=fail_fast)
 
 
-def _say(summaries: list[Summary], seconds: float, *, as_json: bool) -> None:
-    """Print, and leave with the exit code that says whether all holds."""
-    many = len(summaries) != 1
+def _say(summaries: list[Summary], unchanged: list[int], seconds: float, *, as_json: bool) -> None:
+    """Print, and leave with the exit code that says whether all holds.
+
+    `unchanged`: the numbers of actions of recipes that hold as before and are not told one by one.
+    """
+    many = len(summaries) + len(unchanged) != 1
     if not many and (error := summaries[0]["error"]) is not None:
         kind = SprueError if error["exit_code"] == 2 else CheckError
         raise kind(error["what"], where=error["where"], remedy=error["remedy"])
@@ -175,7 +195,7 @@ def _say(summaries: list[Summary], seconds: float, *, as_json: bool) -> None:
         said = {"seconds": round(seconds, 3), "ok": all(s["ok"] for s in summaries)}
         _options.print_json({**said, "recipes": summaries} if many else {**summaries[0], **said})
     elif many:
-        _report.print_many(summaries, seconds)
+        _report.print_many(summaries, unchanged, seconds)
     else:
         _report.print_one(summaries[0], seconds)
     wrong = [s for s in summaries if not s["ok"]]
