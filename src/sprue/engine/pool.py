@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LOOK_AFTER = 0.5
@@ -40,13 +40,29 @@ class ActionFailed(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """Paths, ready to be read and written: what an action is for a worker."""
+    """Paths, ready to be read and written: what an action is for a worker.
+
+    `alone`: it measures this machine, and may run on no other.
+    """
 
     function: str
     inputs: Mapping[str, str]
     params: Mapping[str, Any]
     out: str
     log: str
+    alone: bool = False
+
+
+class Executor(Protocol):
+    """What runs actions, `size` of them at once: a `Pool` on this machine, a `RayPool` on a cluster."""
+
+    size: int
+
+    def run(self, request: Request, timeout: float) -> float:
+        """Run one action and return its seconds. Raises ActionFailed. Called from several threads at once."""
+
+    def close(self) -> None:
+        """Stop what runs. Calls of `run` then raise ActionFailed."""
 
 
 class Pool:

@@ -19,7 +19,7 @@ from typing import Literal
 from sprue.engine.action import Action, Output, graph
 from sprue.engine.cache import Cache, Corrupt, Entry
 from sprue.engine.key import Parts, key, parts, path_digest, source_files
-from sprue.engine.pool import ActionFailed, Pool, Request
+from sprue.engine.pool import ActionFailed, Executor, Request
 from sprue.errors import SprueError
 
 State = Literal["cached", "done", "failed", "skipped"]
@@ -70,7 +70,7 @@ Listener = Callable[[Event], None]
 def run(
     actions: Iterable[Action],
     cache: Cache,
-    pool: Pool,
+    pool: Executor,
     listen: Listener = lambda _: None,
     known: Mapping[str, Outcome] = MappingProxyType({}),
     *,
@@ -253,7 +253,7 @@ class _Job:
     folder: Path
 
 
-def _execute(job: _Job, cache: Cache, pool: Pool) -> Entry | Failure:
+def _execute(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
     """Copy the inputs into the work folder, run the action there, take in what it made. In a thread."""
     name, log = job.action.name, job.folder / "log"
     try:
@@ -261,7 +261,8 @@ def _execute(job: _Job, cache: Cache, pool: Pool) -> Entry | Failure:
         _refuse_changed_sources(job, paths)
         made = job.folder / "out"
         made.mkdir(parents=True)
-        request = Request(job.action.function, paths, job.action.params, str(made), str(log))
+        action = job.action
+        request = Request(action.function, paths, action.params, str(made), str(log), action.alone)
         seconds = pool.run(request, job.action.timeout)
         entry = cache.add(key(job.named), name, job.named, made, seconds)
         cache.drop_log(name)

@@ -1,0 +1,41 @@
+"""`--executor`: where the actions of a build run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sprue.engine.pool import Executor
+
+kind = click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where actions run: in processes here, or on a Ray cluster (see docs/ray.md).",
+)
+address = click.option("--ray-address", metavar="auto|HOST:PORT", help="The Ray cluster (default: auto).")
+
+
+@contextmanager
+def executor(kind: str, address: str | None, jobs: int | None) -> Iterator[Executor]:
+    """What runs the actions. Raises SprueError for a cluster that cannot be used."""
+    from sprue.machine import cores
+
+    if kind == "local":
+        if address is not None:
+            raise click.UsageError("--ray-address is for --executor ray")
+        from sprue.engine.pool import Pool
+
+        workers = jobs or cores()
+        with Pool(workers, max(1, cores() // workers)) as pool:
+            yield pool
+        return
+    from sprue.engine.ray_pool import RayPool
+    from sprue.environment import facts
+
+    with RayPool(address or "auto", facts=facts, jobs=jobs) as cluster:
+        yield cluster
