@@ -5,8 +5,8 @@ environment, and the bundle's files, each with its digest and its stamp. While a
 does. A stamp is what git takes for one: inode, size, times of change. As in git, a file that was changed
 within the clock's grain of being read, or since, is not believed but hashed.
 
-A record is two lines of JSON, the answer in the second. Records are hints: losing or distrusting one costs a
-build that finds everything cached.
+A record is two lines of JSON, the answer in the second, below the digest of both. Records are hints: losing
+or distrusting one costs a build that finds everything cached.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def recall(folder: Path, asked: Mapping[str, Any]) -> Recalled | None:
     now = time.time_ns()
     try:
         with open(_path(folder, asked), "rb") as stream:  # noqa: PTH123  # see `_believed`
-            first, _, answer = stream.read().partition(b"\n")
+            sha, _, said = stream.read().partition(b"\n")
+        if digest(said).encode() != sha:
+            return None
+        first, _, answer = said.partition(b"\n")
         record = json.loads(first)
         if record["format"] != FORMAT or record["asked"] != asked:
             return None
@@ -80,16 +83,20 @@ def remember(
     *,
     since: int,
 ) -> None:
-    """Keep an answer. `files`: all that it depends on, with the digests that they had for it."""
+    """Keep an answer. `files`: all that it depends on, with the digests that they had for it.
+
+    `since`: nanoseconds of the epoch, before the first of them was read. What was edited after that stands
+    here with its new stamp beside its old digest, so the stamp must not be believed.
+    """
     stamps = [[str(path), sha, *_stamp(path)] for path, sha in files.items()]
     record = {"format": FORMAT, "asked": asked, "at": since, "files": stamps, "brief": brief}
-    lines = json.dumps(record).encode() + b"\n" + json.dumps(answer).encode()
+    said = json.dumps(record).encode() + b"\n" + json.dumps(answer).encode()
     path = Path(_path(folder, asked))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(lines)
+            stream.write(digest(said).encode() + b"\n" + said)
         Path(name).replace(path)
     except OSError:
         with contextlib.suppress(OSError):
