@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sprue.errors import SprueError
-from sprue.target import Target, load_target, parse_size, target_files
+from sprue.quantity import parse_size
+from sprue.target import Target, load_target, target_files
 from sprue.targets import FOLDER
 
 FACTORS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 LOCK = ".lock"
@@ -53,44 +53,60 @@ def move_file(source: Path, path: Path) -> None:
 @contextmanager
 def owned_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """A new folder `<prefix><random>` below `parent`, locked and at the end of the block removed."""
+    with owned_file(parent, prefix) as lock:
+        folder = Path(str(lock).removesuffix(LOCK))
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def owned_file(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new empty file `<prefix><random>.lock` below `parent`, locked and at the end of the block removed."""
     parent.mkdir(parents=True, exist_ok=True)
-    folder, lock = _new_owned(parent, prefix)
+    path, lock = _new_locked(parent, prefix)
     try:
-        yield folder
+        yield path
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _lock_path(folder).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         os.close(lock)
 
 
-def sweep(parent: Path, prefix: str) -> None:
-    """Remove the folders that `owned_folder` made and whose process is gone."""
+def sweep(parent: Path, prefix: str) -> list[Path]:
+    """Remove what `owned_folder` and `owned_file` made and whose process is gone; the locks of the living."""
+    living = []
     for path in parent.glob(f"{prefix}*{LOCK}"):
-        with suppress(OSError):
+        try:
             lock = os.open(path, os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                folder = path.with_name(path.name.removesuffix(LOCK))
-                if folder.exists():
-                    shutil.rmtree(folder)
-                path.unlink()
-            finally:
-                os.close(lock)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            living.append(path)
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder = path.with_name(path.name.removesuffix(LOCK))
+            if folder.exists():
+                shutil.rmtree(folder)
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            living.append(path)
+        finally:
+            os.close(lock)
+    return living
 
 
-def _new_owned(parent: Path, prefix: str) -> tuple[Path, int]:
+def _new_locked(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         lock, name = tempfile.mkstemp(prefix=prefix, suffix=LOCK, dir=parent)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if Path(name).exists():  # else another process swept it before it was locked
-            folder = Path(name.removesuffix(LOCK))
-            folder.mkdir()
-            return folder, lock
+            return Path(name), lock
         os.close(lock)
-
-
-def _lock_path(folder: Path) -> Path:
-    return folder.with_name(folder.name + LOCK)
 
 
 def sync_tree(folder: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,25 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 import sprue.targets
 from sprue.errors import SprueError, did_you_mean
+from sprue.quantity import SIZE, parse_size
 from sprue.toml import Document, read_toml, validate
 
 Precision = Literal["float32", "float16", "int8-dynamic", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE = rf"([0-9]{{1,18}}(?:\.[0-9]{{1,9}})?)\s*({'|'.join(_UNITS)})"
-
-
-def parse_size(text: object) -> int:
-    """`"64 KiB"` -> 65536. A plain number is bytes. Raises ValueError naming the units."""
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
-    match = re.fullmatch(_SIZE, text.strip()) if isinstance(text, str) else None
-    if match is None:
-        units = ", ".join(u for u in _UNITS if u)
-        raise ValueError(f'a size is a number and a unit, such as "64 KiB"; units: {units}')
-    return int(Decimal(match[1]) * _UNITS[match[2]])
-
 
 Size = Annotated[
     int,
@@ -42,7 +27,7 @@ Size = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": f"^{_SIZE}$", "examples": ["64 KiB"]},
+                {"type": "string", "pattern": f"^{SIZE}$", "examples": ["64 KiB"]},
             ]
         }
     ),

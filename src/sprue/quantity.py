@@ -1,0 +1,31 @@
+"""Sizes and durations as people write them: "64 KiB", "20GB", "30d"."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,9})?)"
+SIZE = rf"{_NUMBER}\s*({'|'.join(_BYTES)})"
+"""What `parse_size` accepts, as a regular expression."""
+
+
+def parse_size(text: object) -> int:
+    """`"64 KiB"` -> 65536. A plain number is bytes. Raises ValueError naming the units."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = re.fullmatch(SIZE, text.strip()) if isinstance(text, str) else None
+    if match is None:
+        units = ", ".join(u for u in _BYTES if u)
+        raise ValueError(f'a size is a number and a unit, such as "64 KiB"; units: {units}')
+    return int(Decimal(match[1]) * _BYTES[match[2]])
+
+
+def parse_duration(text: str) -> float:
+    """`"30d"` -> seconds. Raises ValueError naming the units."""
+    match = re.fullmatch(rf"{_NUMBER}\s*({'|'.join(_SECONDS)})", text.strip())
+    if match is None:
+        raise ValueError(f'a duration is a number and a unit, such as "30d"; units: {", ".join(_SECONDS)}')
+    return float(Decimal(match[1]) * _SECONDS[match[2]])
