@@ -146,6 +146,27 @@ def sprue(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
     return run
 
 
+@pytest.fixture
+def sprue_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """`sprue_here(*arguments)`: the command line in this process and in `project`, without the test backends.
+
+    For many short questions: starting a process costs more than answering them.
+    """
+    from sprue.cli import main
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.chdir(project)
+        monkeypatch.setattr(sys, "argv", ["sprue", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capfd.readouterr()
+        return Done(arguments, int(left.value.code or 0), out, err)
+
+    return run
+
+
 def _model(
     name: str,
     nodes: list[NodeProto],

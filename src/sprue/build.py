@@ -223,10 +223,11 @@ def _json(cache: Cache, outcome: Outcome, name: str) -> Any:
 
 
 def _as_error(failure: Failure, folder: Path) -> SprueError:
-    """A failure of a shared step ends the build. One of ours is marked as a bug. `folder`: the model's."""
+    """A shared step that fails ends the build; without a place it names the step. `folder`: the model's."""
     kind = CheckError if failure.refused else SprueError
     remedy = "\n  ".join(t for t in (failure.remedy, f"log: {failure.log}" if failure.log else "") if t)
-    what = f"{failure.what} (in the step {failure.action})" if failure.bug else failure.what
+    placed = failure.where and not failure.bug
+    what = failure.what if placed else f"{failure.what} (in the step {failure.action})"
     file = folder / failure.where.partition(":")[0]
     where = str(folder / failure.where) if file.is_file() else failure.where
     return kind(what, where=where, remedy=remedy)

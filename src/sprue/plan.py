@@ -104,7 +104,8 @@ def _place(model: Model, path: Path) -> str:
 
 def _reference(model: Model, source: str) -> Action:
     inputs: Inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
-    params = {"metric": model.metric, "label": model.label, "place": _place(model, model.evaluation)}
+    places = {"place": _place(model, model.evaluation), "source": _place(model, model.source)}
+    params = {"metric": model.metric, "label": model.label, **places}
     tools = _packages("onnxruntime") | {"processor": processor()}
     return _action(f"{model.name}/reference", "reference", inputs, params, tools)
 
@@ -190,7 +191,7 @@ class _Steps:
             "tolerance": asdict(tolerance),
             "metric": self.recipe.model.metric,
         }
-        tools = _tools(self.variant) | {"processor": processor()}
+        tools = {**_tools(self.variant), "processor": processor()}
         return _action(self._name("verify"), "verify_variant", inputs, params, tools)
 
     def _calibration(self, needed: bool, by: str) -> dict[str, Output]:
@@ -229,9 +230,15 @@ def _variant_params(variant: Variant) -> dict[str, Any]:
     return {"variant": asdict(replace(variant, target=target))}
 
 
-def _tools(variant: Variant) -> dict[str, str]:
-    backend = find(variant.backend)
-    return backend.tools() | {"backend": str(backend.version), "code": _backend_code(variant.backend)}
+def _tools(variant: Variant) -> Mapping[str, str]:
+    return _backend_tools(variant.backend)
+
+
+@cache
+def _backend_tools(name: str) -> Mapping[str, str]:
+    """Asked once a build: nothing is installed while it runs, and package metadata are slow to read."""
+    backend = find(name)
+    return backend.tools() | {"backend": str(backend.version), "code": _backend_code(name)}
 
 
 def _action(
@@ -246,7 +253,12 @@ def _action(
 
 
 def _packages(*names: str) -> dict[str, str]:
-    return {name: package_version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+@cache
+def _version(package: str) -> str:
+    return package_version(package)
 
 
 def _fields(step: Pass) -> dict[str, Any]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.generic]
 
 
-def run(path: Path, samples: Samples) -> dict[str, Array]:
-    """Outputs of the ONNX file `path` for all samples, by output name.
+def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
+    """Outputs of the ONNX file `path` for all samples, by output name. `where`: what errors call the model.
 
     Raises SprueError when onnxruntime cannot run it, or when an output holds NaN or infinity.
     """
@@ -28,7 +28,7 @@ def run(path: Path, samples: Samples) -> dict[str, Array]:
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         names = [o.name for o in session.get_outputs()]
         batch = 1 if any(i.shape and i.shape[0] == 1 for i in session.get_inputs()) else 64
         count = len(next(iter(samples.values())))
@@ -37,7 +37,7 @@ def run(path: Path, samples: Samples) -> dict[str, Array]:
             for start in range(0, count, batch)
         ]
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        raise SprueError(f"onnxruntime cannot run the source model: {error}", where=path.name) from error
+        raise SprueError(f"onnxruntime cannot run the source model: {error}", where=where) from error
     outputs = {}
     for i, name in enumerate(names):
         given = [np.asarray(p[i]) for p in parts]
@@ -45,6 +45,7 @@ def run(path: Path, samples: Samples) -> dict[str, Array]:
         if sum(sizes) != count or any(size > batch for size in sizes):
             raise SprueError(
                 f"output '{name}' has no batch axis: {list(given[0].shape)} for {min(count, batch)} samples",
+                where=where,
                 remedy="export the model so that axis 0 of every output counts the samples",
             )
         outputs[name] = np.concatenate(given)
@@ -53,6 +54,7 @@ def run(path: Path, samples: Samples) -> dict[str, Array]:
             bad = int(np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))[0])
             raise SprueError(
                 f"the float model's output '{name}' is NaN or infinite for evaluation sample {bad}",
+                where=where,
                 remedy="check the model and its evaluation data",
             )
     return outputs

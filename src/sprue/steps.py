@@ -50,7 +50,7 @@ def reference(inputs: Inputs, params: Params, out: Path) -> None:
     samples = data.check_inputs(arrays, specs, params["place"], ignore=[params["label"]])
     count = len(next(iter(samples.values())))
     labels = data.check_labels(arrays, params["label"], count, metric, params["place"])
-    outputs = float_reference.run(inputs["model"], samples)
+    outputs = float_reference.run(inputs["model"], samples, params["source"])
     first = next(iter(outputs.values()))
     data.check_answers(labels, params["label"], first[0].size, metric, params["place"])
     data.write_arrays(out / "outputs.npz", outputs)

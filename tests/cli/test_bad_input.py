@@ -229,10 +229,11 @@ def assert_refused(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_check_refuses(case: str, project: Path, sprue: Run) -> None:
+def test_check_refuses(case: str, project: Path, sprue_here: Run) -> None:
     spoil, where, what, remedy = CASES[case]
     spoil(project)
-    assert_refused(sprue(project, "check", RECIPE), project, where, what, remedy)
+    rewrite(RECIPE, "null", "server-cpu")(project)
+    assert_refused(sprue_here("check", RECIPE), project, where, what, remedy)
 
 
 @pytest.mark.slow
@@ -315,14 +316,17 @@ def test_a_model_that_is_too_large_for_the_ram_is_refused_by_check_and_build(
     assert store(project) == []
 
 
-def test_outputs_outside_their_tolerance_fail_the_build(project: Path, sprue: Run) -> None:
-    """numpy does not add up in onnxruntime's order, and a tolerance of zero allows nothing."""
-    wide = np.random.default_rng(1).standard_normal((20, 4)).astype(np.float32) * 1000
-    arrays(EVALUATION, x=wide, label=LABEL)(project)
-    (project / RECIPE).write_text(
-        'model = "tiny"\n[target.null]\naccept = { atol = 0, rtol = 0, steps = 0 }\n'
-    )
+@pytest.mark.parametrize(
+    ("allowed", "factor"),
+    [("atol = 0.2, rtol = 0, steps = 0", 1.25), ("atol = 0, rtol = 0, steps = 0", 1e12)],
+)
+def test_an_artifact_outside_its_tolerance_fails_the_build(
+    project: Path, sprue: Run, allowed: str, factor: float
+) -> None:
+    """The backend answers 0.25 too much everywhere, so that accuracy alone would not show it."""
+    choice = f'[target.null]\nbackend = "drifts"\naccept = {{ {allowed} }}\n'
+    (project / RECIPE).write_text(f'model = "tiny"\n{choice}')
     done = sprue(project, "build", RECIPE)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "output 'y' leaves its tolerance by a factor of 1e+12" in done.stdout
+    assert f"output 'y' leaves its tolerance by a factor of {factor:.3g}: " in done.stdout
     assert store(project) == []

@@ -65,23 +65,23 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
     ),
     "an unknown target": (
         RECIPE,
-        "target.null",
-        "target.nul",
+        "target.server-cpu",
+        "target.server-cp",
         f"{RECIPE}:4",
-        "there is no target 'nul'",
-        "did you mean 'null'?",
+        "there is no target 'server-cp'",
+        "did you mean 'server-cpu'?",
     ),
     "an unknown backend": (
         RECIPE,
-        "null]",
-        'null]\nbackend = "nul"',
+        "server-cpu]",
+        'server-cpu]\nbackend = "onnxruntme"',
         f"{RECIPE}:5",
-        "not served by a backend 'nul'",
-        "did you mean 'null'?",
+        "not served by a backend 'onnxruntme'",
+        "did you mean 'onnxruntime'?",
     ),
     "a precision that is not offered": (
         RECIPE,
-        "null]",
+        "server-cpu]",
         'server-cpu]\nprecision = "float16"',
         f"{RECIPE}:5",
         "onnxruntime do not offer precision 'float16'",
@@ -89,15 +89,15 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
     ),
     "an alternative named twice": (
         RECIPE,
-        "null]",
-        'null]\nprecision = ["int8", "int8-static"]',
+        "server-cpu]",
+        'server-cpu]\nprecision = ["int8", "int8-static"]',
         f"{RECIPE}:5",
         "names an alternative twice",
         "",
     ),
     "no target at all": (
         RECIPE,
-        "[target.null]",
+        "[target.server-cpu]",
         "",
         RECIPE,
         "the recipe names no target",
@@ -105,7 +105,7 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
     ),
     "a limit above the target's": (
         RECIPE,
-        "null]",
+        "server-cpu]",
         'cortex-m4]\nlimit.ram = "1 MiB"',
         f"{RECIPE}:5",
         "limit.ram is 1048576 bytes, but target 'cortex-m4' has only 262144",
@@ -123,12 +123,13 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_check_names_file_line_key_and_remedy(case: str, project: Path, sprue: Run) -> None:
+def test_check_names_file_line_key_and_remedy(case: str, project: Path, sprue_here: Run) -> None:
+    (project / RECIPE).write_text('model = "tiny"\nversion = "1.2.3"\n\n[target.server-cpu]\n')
     file, old, new, where, what, remedy = CASES[case]
     text = (project / file).read_text()
     assert old in text
     (project / file).write_text(text.replace(old, new))
-    done = sprue(project, "check", RECIPE)
+    done = sprue_here("check", RECIPE)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith((f"error: {where}: ", f"error: {project}/{where}: ")), done.stderr
     assert what in done.stderr
