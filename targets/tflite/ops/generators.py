@@ -52,15 +52,30 @@ def trilu(g: Graph, node: Node) -> Tensor:
 
 @lowers("BitShift")
 def bit_shift(g: Graph, node: Node) -> Laid:
+    """A shift by the width or more, or by a negative number, leaves 0, or -1 of a negative number to the right.
+
+    RIGHT_SHIFT limits the shift to the width less one. To the left is a product with a power of two from a
+    table, in int64, whose low bits a cast keeps.
+    """
     value = node.input(0)
+    dtype = value.dtype
+    if dtype.name not in ("uint8", "uint16", "uint32", "int8", "int16", "int32"):
+        raise Unsupported(f"a shift of {dtype.name}", "use 32 bits or fewer")
     (a, b), perm = g.alike(node.present())
-    if value.dtype.name not in ("uint8", "uint16", "uint32", "int8", "int16", "int32"):
-        raise Unsupported(f"a shift of {value.dtype.name}", "use 32 bits or fewer")
-    if node.text("direction") != "RIGHT":
-        raise Unsupported("a shift to the left", "multiply by a power of two")
-    if value.dtype.kind == "i":
-        raise Unsupported("a shift of signed integers", "cast to unsigned ones before it")
-    return g.binary("RIGHT_SHIFT", a, b), perm
+    bits = 8 * dtype.itemsize
+    wide = g.cast(b, np.int64)
+    over = g.binary("LOGICAL_OR", g.compare("LESS", wide, 0), g.compare("GREATER_EQUAL", wide, bits))
+    if node.text("direction") == "LEFT":
+        index = g.select(over, g.constant(bits, np.int64), wide)
+        table = g.constant([*(1 << i for i in range(bits)), 0], np.int64)
+        power = g.op("GATHER", [table, index], index.shape, np.int64, axis=0)
+        return g.cast(g.mul(g.cast(a, np.int64), power), dtype), perm
+    if dtype.kind == "u":
+        moved = g.cast(g.binary("RIGHT_SHIFT", a, g.cast(g.minimum(wide, bits - 1), dtype)), np.int64)
+        return g.cast(g.select(over, g.constant(0, np.int64), moved), dtype), perm
+    return g.binary(
+        "RIGHT_SHIFT", a, g.cast(g.select(over, g.constant(bits - 1, np.int64), wide), dtype)
+    ), perm
 
 
 @lowers("BitwiseXor", "BitwiseNot")

@@ -20,7 +20,10 @@ MOVABLE = frozenset({"float32", "int32", "int64", "int16", "int8", "uint8", "boo
 def wrapped(g: Graph, indices: Value, size: int) -> Tensor:
     """Indices as int32, counted from the front."""
     if indices.const is not None:
-        return g.constant(np.where(indices.const < 0, indices.const + size, indices.const), np.int32)
+        places = np.where(indices.const < 0, indices.const + size, indices.const)
+        if ((places < 0) | (places >= size)).any():
+            raise Unsupported(f"an index outside the {size} elements of its axis", "correct the model")
+        return g.constant(places, np.int32)
     return from_front(g, g.cast(g.tensor(indices), np.int32), g.constant(size, np.int32))
 
 

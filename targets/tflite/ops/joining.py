@@ -202,3 +202,17 @@ def _wrap(g: Graph, x: Tensor, amounts: list[tuple[int, int]]) -> Tensor:
 def _taken(g: Graph, x: Tensor, axis: int, places: np.ndarray) -> Tensor:
     shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
     return g.op("GATHER", [x, g.constant(places, np.int32)], shape, x.dtype, axis=axis)
+
+
+@lowers("CenterCropPad")
+def center_crop_pad(g: Graph, node: Node) -> Tensor:
+    """Both shapes are known, so it is a slice and a padding; the odd element goes to the end."""
+    value, out = node.input(0), node.outputs[0]
+    pairs = list(zip(value.shape, out.shape, strict=True))
+    begin = [max(have - want, 0) // 2 for have, want in pairs]
+    x = _sliced(g, g.tensor(value), begin, tuple(min(have, want) for have, want in pairs))
+    missing = [max(want - have, 0) for have, want in pairs]
+    if not any(missing):
+        return x
+    amounts = [(m // 2, m - m // 2) for m in missing]
+    return g.op("PAD", [x, g.constant(amounts, np.int32)], out.shape, value.dtype)

@@ -232,3 +232,47 @@ def test_a_relu_is_not_fused_into_a_result_that_a_loop_reads() -> None:
     source = model(nodes, {"x": [1, 3, 9, 11]}, ["y"], {"count": np.array(3)})
     samples = image(samples=1)
     assert worst(lowered_runner(source).run(samples), reference(source, samples)) < EXACT
+
+
+def encoder() -> ModelProto:
+    """One block of a transformer as exporters write it: x float32 [batch,6,16] -> y, 4 heads."""
+    names = ["q", "k", "v", "o", "up", "down"]
+    sizes = {"up": (16, 32), "down": (32, 16)}
+    weights: Arrays = {n: weight(i, *sizes.get(n, (16, 16))) for i, n in enumerate(names)}
+    weights |= {f"{n}_b": weight(9, sizes.get(n, (16, 16))[1]) for n in names}
+    weights |= {"scale": np.array(0.5, np.float32), "one": np.ones(16, np.float32), "none": weight(8, 16)}
+    weights |= {"heads": np.array([0, 6, 4, 4]), "whole": np.array([0, 6, 16])}
+    nodes = []
+
+    def dense(x: str, name: str) -> str:
+        nodes.append(node("MatMul", [x, name], [f"{name}_m"]))
+        nodes.append(node("Add", [f"{name}_m", f"{name}_b"], [f"{name}_y"]))
+        return f"{name}_y"
+
+    for name, perm in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        nodes.append(node("Reshape", [dense("x", name), "heads"], [f"{name}_r"]))
+        nodes.append(node("Transpose", [f"{name}_r"], [f"{name}_t"], perm=perm))
+    nodes += [
+        node("MatMul", ["q_t", "k_t"], ["s"]),
+        node("Mul", ["s", "scale"], ["s2"]),
+        node("Softmax", ["s2"], ["p"], axis=-1),
+        node("MatMul", ["p", "v_t"], ["a"]),
+        node("Transpose", ["a"], ["a_t"], perm=[0, 2, 1, 3]),
+        node("Reshape", ["a_t", "whole"], ["a_r"]),
+    ]
+    nodes.append(node("Add", ["x", dense("a_r", "o")], ["r1"]))
+    nodes.append(node("LayerNormalization", ["r1", "one", "none"], ["n1"]))
+    nodes.append(node("Gelu", [dense("n1", "up")], ["g"]))
+    nodes.append(node("Add", ["n1", dense("g", "down")], ["y"]))
+    return model(nodes, {"x": ["batch", 6, 16]}, ["y"], weights, opset=20)
+
+
+def test_attention_keeps_its_weights_where_quantizers_find_them(tmp_path: Path) -> None:
+    made = operations(fixed(encoder()))
+    assert (made["FULLY_CONNECTED"], made["BATCH_MATMUL"], made["GELU"], made["SOFTMAX"]) == (6, 2, 1, 1)
+    samples: Arrays = {"x": weight(1, 9, 6, 16) * 3}
+    expected = reference(encoder(), samples)
+    for precision, limit in (("float32", EXACT), ("float16", 2e-3), ("int8-dynamic", 0.03)):
+        folder = tmp_path / precision
+        folder.mkdir()
+        assert worst(compiled(encoder(), precision, samples, folder).run(samples), expected) < limit  # type: ignore[arg-type]  # a Precision
