@@ -23,6 +23,9 @@ from typing import Any, TextIO
 
 from sprue.errors import CheckError, SprueError
 
+_UNPRINTABLE = contextlib.suppress(AttributeError, ValueError, OSError)
+"""What printing raises after an action has closed or replaced the standard streams."""
+
 
 def main() -> None:
     # The protocol's descriptors are private to this process: children of actions must not inherit them.
@@ -64,10 +67,12 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         words = {"what": error.what, "where": error.where, "remedy": error.remedy}
         return {"ok": False, "refused": refused, **words, "bug": ""}
     except Exception as error:  # the whole point: whatever a backend does, the build goes on
-        traceback.print_exc()
+        bug = traceback.format_exc()
+        with _UNPRINTABLE:
+            sys.stderr.write(bug)
         what = f"{type(error).__name__}: {str(error).strip() or '(no message)'}"
         words = {"what": what[:2000], "where": "", "remedy": ""}
-        return {"ok": False, "refused": False, **words, "bug": traceback.format_exc()}
+        return {"ok": False, "refused": False, **words, "bug": bug}
     finally:
         _flush()
 
@@ -75,7 +80,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 def _flush() -> None:
     """Empty all buffers into the log, C's too: what stays there would turn up in the next action's log."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError, OSError):  # an action may have closed it
+        with _UNPRINTABLE:
             stream.flush()
     ctypes.CDLL(None).fflush(None)
 
