@@ -20,37 +20,53 @@ from ..tables import codes, quantized, table_call
 FLOAT_UNARY = {
     "Abs": "a < 0.0f ? -a : a",
     "Ceil": "sprue_ceilf(a)",
+    "Celu": "sprue_maxf(a, 0.0f) + {alpha} * (sprue_expf(sprue_minf(a, 0.0f) / {alpha}) - 1.0f)",
     "Elu": "a < 0.0f ? {alpha} * (sprue_expf(a) - 1.0f) : a",
     "Erf": "sprue_erff(a)",
     "Exp": "sprue_expf(a)",
     "Floor": "sprue_floorf(a)",
+    "Gelu": "0.5f * a * (1.0f + sprue_erff(a * 0.70710678f))",
     "HardSigmoid": "sprue_clampf({alpha} * a + {beta}, 0.0f, 1.0f)",
     "HardSwish": "a * sprue_clampf(a * 0.16666667f + 0.5f, 0.0f, 1.0f)",
     "LeakyRelu": "a < 0.0f ? {alpha} * a : a",
     "Log": "sprue_logf(a)",
+    "Mish": "a * sprue_tanhf(sprue_softplusf(a))",
     "Neg": "-a",
     "Reciprocal": "1.0f / a",
     "Relu": "a < 0.0f ? 0.0f : a",
     "Round": "sprue_rintf(a)",
+    "Shrink": "a < -{lambd} ? a + {bias} : a > {lambd} ? a - {bias} : 0.0f",
     "Selu": "{gamma} * (a > 0.0f ? a : {alpha} * (sprue_expf(a) - 1.0f))",
     "Sigmoid": "sprue_sigmoidf(a)",
     "Sign": "(float)((a > 0.0f) - (a < 0.0f))",
     "Softplus": "sprue_softplusf(a)",
     "Softsign": "a / (1.0f + (a < 0.0f ? -a : a))",
     "Sqrt": "sprue_sqrtf(a)",
+    "Swish": "a * sprue_sigmoidf({alpha} * a)",
     "Tanh": "sprue_tanhf(a)",
     "ThresholdedRelu": "a > {alpha} ? a : 0.0f",
 }
 DEFAULTS = {
+    ("Celu", "alpha"): 1.0,
     ("Elu", "alpha"): 1.0,
     ("HardSigmoid", "alpha"): 0.2,
     ("HardSigmoid", "beta"): 0.5,
     ("LeakyRelu", "alpha"): 0.01,
+    ("Shrink", "bias"): 0.0,
+    ("Shrink", "lambd"): 0.5,
+    ("Swish", "alpha"): 1.0,
     ("Selu", "alpha"): 1.67326319217681884765625,
     ("Selu", "gamma"): 1.05070102214813232421875,
     ("ThresholdedRelu", "alpha"): 1.0,
 }
-INTEGER_UNARY = {"Abs": "a < 0 ? -a : a", "Neg": "-a", "Relu": "a < 0 ? 0 : a", "Sign": "(a > 0) - (a < 0)"}
+GELU_TANH = "0.5f * a * (1.0f + sprue_tanhf(0.79788456f * (a + 0.044715f * a * a * a)))"
+INTEGER_UNARY = {
+    "Abs": "a < 0 ? -a : a",
+    "BitwiseNot": "~a",
+    "Neg": "-a",
+    "Relu": "a < 0 ? 0 : a",
+    "Sign": "(a > 0) - (a < 0)",
+}
 FLOAT_BINARY = {
     "Add": "a + b",
     "Sub": "a - b",
@@ -81,7 +97,7 @@ COMPARISONS = {
     "LessOrEqual": "a <= b",
 }
 LOGICAL = {"And": "a && b", "Or": "a || b", "Xor": "(a != 0) != (b != 0)"}
-VARIADIC = frozenset({"Max", "Min", "Sum"})
+VARIADIC = frozenset({"Max", "Min", "Sum", "Mean"})
 CLAMPS = frozenset({"Add", "Sub", "Mul", "Div", "Sum"})
 
 
@@ -101,7 +117,7 @@ def lower_elementwise(node: Node, graph: Graph, _effort: object) -> list[Step]:
         return _table(node, graph)
     names = [i for i in node.inputs if i]
     dtype = _compute_dtype(node, graph)
-    if node.op in VARIADIC and len(names) != 2:
+    if node.op in VARIADIC and (len(names) != 2 or node.op == "Mean"):
         return _fold(node, graph, names, dtype)
     return [elementwise(node, graph, names, _expression(node, dtype), node.outputs[0])]
 
@@ -165,6 +181,8 @@ def _compute_dtype(node: Node, graph: Graph) -> np.dtype[np.generic]:
 
 def _expression(node: Node, dtype: np.dtype[np.generic]) -> str:
     kind = "f" if dtype == np.float32 else dtype.kind
+    if node.op == "Gelu" and node.text("approximate", "none") == "tanh":
+        return GELU_TANH
     if node.op in COMPARISONS:
         return COMPARISONS[node.op]
     if node.op in LOGICAL:
@@ -172,7 +190,7 @@ def _expression(node: Node, dtype: np.dtype[np.generic]) -> str:
     tables: Mapping[str, Mapping[str, str]] = {
         "f": {**FLOAT_UNARY, **FLOAT_BINARY},
         "i": {**INTEGER_UNARY, **INTEGER_BINARY},
-        "u": {**INTEGER_BINARY, "Sign": "a > 0", "Relu": "a", "Abs": "a"},
+        "u": {**INTEGER_BINARY, "Sign": "a > 0", "Relu": "a", "Abs": "a", "BitwiseNot": "~a"},
     }
     if dtype != np.float64 and node.op in tables.get(kind, {}):
         text = tables[kind][node.op]
@@ -186,13 +204,15 @@ def _expression(node: Node, dtype: np.dtype[np.generic]) -> str:
 
 def _fold(node: Node, graph: Graph, names: list[str], dtype: np.dtype[np.generic]) -> list[Step]:
     """Max, Min and Sum of any number of operands: nested expressions of two."""
-    if node.quantized or len(names) > 8 or not names:
+    if node.quantized or len(names) > 8 or not names or (node.op == "Mean" and dtype != np.float32):
         raise Unsupported(f"{node.op} of {len(names)} tensors", "use several operators of two operands each")
     expression = "a"
-    pair = _expression(node, dtype)
+    pair = _expression(node, dtype) if node.op != "Mean" else "a + b"
     for letter in "bcdefgh"[: len(names) - 1]:
         inner = f"({c_type(dtype)})({expression})"
         expression = pair.replace("a", "\0").replace("b", letter).replace("\0", inner)
+    if node.op == "Mean":
+        expression = f"({expression}) / {len(names)}.0f"
     return [elementwise(node, graph, names, expression, node.outputs[0])]
 
 
@@ -227,7 +247,7 @@ def lower_not(node: Node, graph: Graph, _effort: object) -> list[Step]:
 
 def lower_cast(node: Node, graph: Graph, _effort: object) -> list[Step]:
     """Numbers to numbers. Out of range float to integer is undefined in ONNX; here it saturates."""
-    node.ignore("to", "saturate")  # the dtype is the result's; saturation is about 8-bit floats
+    node.ignore("to", "saturate", "round_mode")  # the dtype is the result's; the rest is about 8-bit floats
     source, target = graph.value(node.inputs[0]).dtype, graph.value(node.outputs[0]).dtype
     if target == np.bool_:
         expression = "a != 0"
@@ -289,10 +309,12 @@ INTEGER = {
 }
 OPERATORS = {
     **dict.fromkeys(
-        (*FLOAT_UNARY, *FLOAT_BINARY, *INTEGER_BINARY, *COMPARISONS, *LOGICAL), lower_elementwise
+        (*FLOAT_UNARY, *FLOAT_BINARY, *INTEGER_UNARY, *INTEGER_BINARY, *COMPARISONS, *LOGICAL, "Mean"),
+        lower_elementwise,
     ),
     "Clip": lower_clip,
     "Where": lower_where,
     "Not": lower_not,
     "Cast": lower_cast,
+    "CastLike": lower_cast,
 }

@@ -57,6 +57,36 @@ def lower_layer(node: Node, graph: Graph, _effort: object) -> list[Step]:
     return [_rows(node, math.prod(x.shape[:axis]), count, rows=1, each=count)]
 
 
+def lower_rms(node: Node, graph: Graph, _effort: object) -> list[Step]:
+    """x / sqrt(mean(x^2) + epsilon) * scale over the last axes."""
+    x = graph.value(node.inputs[0])
+    node.ignore("stash_type")
+    if x.dtype != np.float32:
+        raise Unsupported(f"RMSNormalization of {x.dtype} has no C kernel", "cast it to float32")
+    axis = node.integer("axis", -1) % len(x.shape)
+    count = math.prod(x.shape[axis:])
+    if graph.value(node.inputs[1]).size != count:
+        raise Unsupported("RMSNormalization with a broadcast scale")
+    call = _rows(node, math.prod(x.shape[:axis]), count, rows=1, each=count)
+    return [Call(call.template, {**call.params, "centred": False}, call.arguments, call.reuse)]
+
+
+def lower_group(node: Node, graph: Graph, _effort: object) -> list[Step]:
+    """GroupNormalization with one scale and bias per channel (opset 21)."""
+    x = graph.value(node.inputs[0])
+    node.ignore("stash_type")
+    groups = node.integer("num_groups", 1)
+    if x.dtype != np.float32 or graph.value(node.inputs[1]).size != x.shape[1]:
+        raise Unsupported(
+            "GroupNormalization with a scale per group, or not of float32", "use opset 21, float32"
+        )
+    plane = math.prod(x.shape[2:])
+    each = x.shape[1] // groups
+    call = _rows(node, x.shape[0] * groups, each * plane, rows=groups, each=1)
+    params = {**call.params, "at": f"row % {groups} * {each} + i / {plane}"}
+    return [Call(call.template, params, call.arguments, call.reuse)]
+
+
 def lower_instance(node: Node, graph: Graph, _effort: object) -> list[Step]:
     x = graph.value(node.inputs[0])
     if x.dtype != np.float32:
@@ -73,6 +103,7 @@ def _rows(node: Node, outer: int, count: int, *, rows: int, each: int) -> Call:
     if node.has(2):
         arguments.append(Read(node.inputs[2]))
     params = {
+        "centred": True,
         "outer": outer, "count": count, "bias": node.has(2),
         "epsilon": c_float(node.real("epsilon", 1e-5)), "at": "i" if each == count else f"row % {rows}",
     }  # fmt: skip
@@ -84,4 +115,6 @@ OPERATORS = {
     "BatchNormalization": lower_batch,
     "LayerNormalization": lower_layer,
     "InstanceNormalization": lower_instance,
+    "RMSNormalization": lower_rms,
+    "GroupNormalization": lower_group,
 }

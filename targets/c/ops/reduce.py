@@ -19,6 +19,7 @@ FLOAT = {
     "ReduceL1": ("0.0f", "s + (a < 0.0f ? -a : a)", "s"),
     "ReduceL2": ("0.0f", "s + a * a", "sprue_sqrtf(s)"),
     "ReduceSumSquare": ("0.0f", "s + a * a", "s"),
+    "ReduceLogSumExp": ("0.0f", "s + sprue_expf(a)", "sprue_logf(s)"),
     "ReduceLogSum": ("0.0f", "s + a", "sprue_logf(s)"),
 }
 INTEGER_SUMS = {
