@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 if TYPE_CHECKING:
     from sprue.engine.pool import Executor
+
+Opening: TypeAlias = "AbstractContextManager[Executor]"
 
 kind = click.option(
     "--executor",

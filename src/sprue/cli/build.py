@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sprue.cli import _options, _report
+from sprue.cli import _executor, _options, _report
 from sprue.cli._progress import progress
 from sprue.errors import CheckError, SprueError
 
@@ -28,6 +28,8 @@ Summary = dict[str, Any]
 @_options.targets
 @_options.variants
 @click.option("--jobs", "-j", type=click.IntRange(1, 256), help="Worker processes (default: one per core).")
+@_executor.kind
+@_executor.address
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, help="Seconds for one action.")
 @click.option("--keep-going/--fail-fast", default=True, help="After a failure, build what does not need it.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and for how long; run nothing.")
@@ -41,6 +43,8 @@ def command(
     only_targets: tuple[str, ...],
     only_variants: tuple[str, ...],
     jobs: int | None,
+    executor: str,
+    ray_address: str | None,
     timeout: float,
     keep_going: bool,
     dry_run: bool,
@@ -79,7 +83,8 @@ def command(
             left, asked, timeout, keep_going=keep_going and len(files) > 1, extended=extended
         )
         with progress(opened, as_json=as_json, trace=trace) as listen:
-            built = _build(plans, opened, jobs, listen, fail_fast=not keep_going)
+            pool = _executor.executor(executor, ray_address, jobs)
+            built = _build(plans, opened, pool, listen, fail_fast=not keep_going)
         summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
     told = [summaries[p] for p in files if p in summaries]
     _say(told, unchanged, time.perf_counter() - started, as_json=as_json)
@@ -172,13 +177,12 @@ def _plans(
     return plans, wrong
 
 
-def _build(plans: list[Plan], cache: Cache, jobs: int | None, listen: Any, *, fail_fast: bool) -> list[Build]:
+def _build(
+    plans: list[Plan], cache: Cache, executor: _executor.Opening, listen: Any, *, fail_fast: bool
+) -> list[Build]:
     from sprue.build import build
-    from sprue.engine.pool import Pool
-    from sprue.machine import cores
 
-    workers = jobs or cores()
-    with Pool(workers, max(1, cores() // workers)) as pool:
+    with executor as pool:
         return build(plans, cache, pool, listen=listen, fail_fast=fail_fast)
 
 
