@@ -101,7 +101,7 @@ class OnnxRuntime:
         quantization: dict[str, tuple[Pass, ...]] = {
             "float32": (),
             "int8-dynamic": (QuantizeDynamic(reduce_range=True),),
-            "int8-static": (QuantizeStatic(activations="uint8", reduce_range=True),),
+            "int8-static": (QuantizeStatic(activations="uint8", reduce_range=True, float_outputs=True),),
         }
         return (Simplify(), *quantization[variant.precision])
 

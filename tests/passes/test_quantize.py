@@ -67,6 +67,7 @@ def damaged(samples: Samples, value: float) -> Samples:
         QuantizeStatic(),
         QuantizeStatic(symmetric=True),
         QuantizeStatic(activations="uint8", reduce_range=True),
+        QuantizeStatic(float_outputs=True),
         QuantizeStatic(per_channel=False),
         QuantizeStatic(method="entropy"),
         QuantizeStatic(method="percentile"),
@@ -120,6 +121,24 @@ def test_a_reduced_range_leaves_no_pair_of_products_that_saturates_16_bits(tiny_
     largest = int(np.abs(values.astype(np.int32)).max())
     assert 2 * 255 * largest <= 2**15 - 1
     assert largest >= 60, "seven bits are to be used"
+
+
+def test_a_float_output_is_not_clipped_where_the_data_leave_the_calibrated_range(tiny_cnn: Case) -> None:
+    model, samples = Simplify().apply(tiny_cnn[0], {}), tiny_cnn[1]
+    beyond = {"image": samples["image"] * np.float32(0.9)}
+    calibration = {"image": samples["image"] * np.float32(0.45)}
+    expected = run(model, beyond)
+    errors = {
+        kept: np.abs(
+            run(QuantizeStatic(float_outputs=kept).apply(model, calibration), beyond) - expected
+        ).max()
+        for kept in (False, True)
+    }
+    assert errors[True] <= errors[False]
+    made = QuantizeStatic(float_outputs=True).apply(model, calibration)
+    last = producer(made, model.graph.output[0].name)
+    assert last is not None
+    assert last.op_type != "DequantizeLinear"
 
 
 def test_the_input_range_is_the_one_that_the_calibration_data_has(tiny_cnn: Case) -> None:
