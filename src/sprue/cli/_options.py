@@ -54,7 +54,7 @@ def store_folder(folder: Path | None) -> Path:
     if folder is not None:
         return folder
     here = Path.cwd()
-    return next((p / "bundles" for p in (here, *here.parents) if (p / "bundles").is_dir()), Path("bundles"))
+    return next((p / "bundles" for p in (here, *here.parents) if (p / "bundles").is_dir()), here / "bundles")
 
 
 def open_store(folder: Path | None) -> Store:
