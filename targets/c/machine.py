@@ -16,50 +16,73 @@ RAM_ORIGIN = 0x20000000
 
 
 @dataclass(frozen=True)
-class Machine:
-    """One core, as zig (`triple`, `cpu`), GCC (`gcc`) and unicorn (`emulator`) name it.
+class Core:
+    """A processor as zig (`zig`), GCC (`gcc`) and unicorn (`emulator`) name it, and its start-up template."""
 
-    `boot`: the start-up template. `emulator` is empty where unicorn has no such core: then the artifact is
-    compiled, not executed.
-    """
+    zig: str
+    gcc: str
+    emulator: str
+    boot: str = "boot_arm.c.j2"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """An ISA feature of a target file, as zig and GCC are told of it."""
+
+    zig: str
+    gcc: tuple[str, ...] = ()
+    floats: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A core with its features: what the compiler, the emulator and CMake need."""
 
     triple: str
     cpu: str
     gcc: tuple[str, ...]
     emulator: str
-    boot: str = "boot_arm.c.j2"
-    float_registers: bool = True
+    boot: str
 
 
-CORTEX_M4F = Machine(
-    "thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp",
-    ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"), "UC_CPU_ARM_CORTEX_M4",
-)  # fmt: skip
-CORTEX_M7F = Machine(
-    "thumb-freestanding-eabihf", "cortex_m7+fp_armv8d16sp",
-    ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"), "UC_CPU_ARM_CORTEX_M7",
-)  # fmt: skip
-CORTEX_M33F = Machine(
-    "thumb-freestanding-eabihf", "cortex_m33+fp_armv8d16sp",
-    ("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"), "UC_CPU_ARM_CORTEX_M33",
-)  # fmt: skip
-
-MACHINES: dict[tuple[str, str], Machine] = {
-    ("armv7em", "cortex-m4"): CORTEX_M4F,
-    ("armv7em", "cortex-m7"): CORTEX_M7F,
-    ("armv8m", "cortex-m33"): CORTEX_M33F,
+CORES: dict[tuple[str, str], Core] = {
+    ("armv7em", "cortex-m4"): Core("cortex_m4", "cortex-m4", "UC_CPU_ARM_CORTEX_M4"),
+    ("armv7em", "cortex-m7"): Core("cortex_m7", "cortex-m7", "UC_CPU_ARM_CORTEX_M7"),
+    ("armv8m", "cortex-m33"): Core("cortex_m33", "cortex-m33", "UC_CPU_ARM_CORTEX_M33"),
 }
-"""(arch, cpu) of a target file -> machine."""
+"""(arch, cpu) of a target file -> core."""
+
+FEATURES = {
+    "dsp": Feature("dsp"),
+    "fpv4-sp": Feature("vfp4d16sp", ("-mfpu=fpv4-sp-d16",), floats=True),
+    "fpv5-sp": Feature("fp_armv8d16sp", ("-mfpu=fpv5-sp-d16",), floats=True),
+}
+"""Feature of a target file -> flags. Without a floating point unit, floats are computed by zig's library."""
 
 
 def machine(target: Target) -> Machine:
-    """Raises SprueError when there is no row for the target's processor."""
-    found = MACHINES.get((target.arch, target.cpu))
-    if found is None:
-        cpus = sorted(cpu for _, cpu in MACHINES)
+    """Raises SprueError when there is no row for the target's processor or for one of its features."""
+    core = CORES.get((target.arch, target.cpu))
+    if core is None:
         raise SprueError(
             f"the C backend knows no processor '{target.cpu}' of architecture '{target.arch}'",
             where=f"target '{target.id}'",
-            remedy=did_you_mean(target.cpu, cpus),
+            remedy=did_you_mean(target.cpu, (cpu for _, cpu in CORES)),
         )
-    return found
+    for name in target.features:
+        if name not in FEATURES:
+            raise SprueError(
+                f"the C backend knows no feature '{name}'",
+                where=f"target '{target.id}'",
+                remedy=did_you_mean(name, FEATURES),
+            )
+    features = [FEATURES[name] for name in target.features]
+    floats = any(f.floats for f in features)
+    flags = tuple(flag for f in features for flag in f.gcc)
+    return Machine(
+        "thumb-freestanding-eabihf" if floats else "thumb-freestanding-eabi",
+        "+".join((core.zig, *(f.zig for f in features))),
+        (f"-mcpu={core.gcc}", "-mthumb", f"-mfloat-abi={'hard' if floats else 'soft'}", *flags),
+        core.emulator,
+        core.boot,
+    )

@@ -289,3 +289,33 @@ def test_a_target_with_an_unknown_processor_is_refused_with_the_known_ones(tmp_p
     with pytest.raises(SprueError, match="cortex-m5") as caught:
         BACKEND.compile(ModelProto(), strange, {}, tmp_path)
     assert "cortex-m4" in caught.value.remedy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arch", "cpu", "features"),
+    [
+        ("armv7em", "cortex-m7", ("dsp", "fpv5-sp")),
+        ("armv8m", "cortex-m33", ("dsp", "fpv5-sp")),
+        ("armv8m", "cortex-m33", ("fpv5-sp",)),
+        ("armv7em", "cortex-m4", ()),
+    ],
+)
+def test_another_core_is_only_other_data_and_int8_agrees_bit_for_bit(
+    arch: str, cpu: str, features: tuple[str, ...], tiny_cnn: Case, tmp_path: Path, artifacts: dict[Any, Path]
+) -> None:
+    """Without `dsp` the portable code runs, without a floating point unit the compiler's library."""
+    target = replace(M4, arch=arch, cpu=cpu, features=features)
+    model, samples = transformed(tiny_cnn, "int8-static")
+    other = Variant(target, "c", "int8-static")
+    BACKEND.compile(model, other, samples, tmp_path)
+    few = {"image": samples["image"][:4]}
+    got = BACKEND.load(tmp_path, other).run(few)["logits"]
+    np.testing.assert_array_equal(got, device(artifacts["tiny_cnn", "int8-static"]).run(few)["logits"])
+
+
+def test_an_unknown_feature_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    strange = Variant(replace(M4, features=("mve2",)), "c", "float32")
+    with pytest.raises(SprueError, match="mve2") as caught:
+        BACKEND.compile(ModelProto(), strange, {}, tmp_path)
+    assert "dsp" in caught.value.remedy
