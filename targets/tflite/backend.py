@@ -174,6 +174,7 @@ def _built(lowered: Lowered, variant: Variant, calibration: Samples) -> bytes:
         calibration,
         batch,
         per_tensor=tflite_runtime.FEATURE in variant.target.features,
+        narrow=quantize.narrow_embeddings(lowered.outputs),
     )
 
 

@@ -32,6 +32,8 @@ LSTM_WEIGHTS = slice(1, 9)
 """The inputs of UNIDIRECTIONAL_SEQUENCE_LSTM that hold matrices."""
 MIN_WEIGHTS = 64
 """Elements. A smaller constant is not worth the operation that would unpack it, nor the precision."""
+MIN_ROW = 48
+"""Columns. A scale and a zero point take 12 bytes a row."""
 QUANTIZED_OPS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
     | {"EMBEDDING_LOOKUP", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
@@ -65,13 +67,26 @@ def quantize_lstm(outputs: Sequence[Tensor]) -> None:
             operation.version = 3
 
 
+def narrow_embeddings(outputs: Sequence[Tensor]) -> list[str]:
+    """The results of embeddings whose scales, one a row, would weigh over a quarter of their weights."""
+    found = [o for o in reachable(outputs) if o.code == "EMBEDDING_LOOKUP"]
+    tables = [(o.outputs[0].name, o.inputs[1]) for o in found]
+    return [name for name, table in tables if table is not None and table.shape[1] < MIN_ROW]
+
+
 def quantize_rest(
-    data: bytes, precision: str, calibration: Samples, batch: int, *, per_tensor: bool
+    data: bytes,
+    precision: str,
+    calibration: Samples,
+    batch: int,
+    *,
+    per_tensor: bool,
+    narrow: Sequence[str] = (),
 ) -> bytes:
     """int8 by ai-edge-quantizer: the flatbuffer of a float graph -> that of the quantized one.
 
     `per_tensor` gives FULLY_CONNECTED and EMBEDDING_LOOKUP one scale a matrix instead of one a row: see
-    `tflite_runtime.py`.
+    `tflite_runtime.py`; so do the embeddings named in `narrow`.
     Calibration takes the widest range of each tensor over all samples, so their order does not matter.
     Raises SprueError when the calibration data are missing or not finite.
     """
@@ -80,7 +95,7 @@ def quantize_rest(
     with quiet(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         made = quantizer.Quantizer(bytearray(data))
         given = recipe.dynamic_wi8_afp32() if precision == "int8-dynamic" else recipe.static_wi8_ai8()
-        made.load_quantization_recipe([*given, *_exceptions(precision, per_tensor)])
+        made.load_quantization_recipe([*given, *_exceptions(precision, per_tensor, narrow)])
         ranges = _ranges(data, made, calibration, batch) if made.need_calibration else None
         try:
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
@@ -93,19 +108,22 @@ def quantize_rest(
     return _stamped(bytes(result.quantized_model))
 
 
-def _exceptions(precision: str, per_tensor: bool) -> Recipe:
+def _exceptions(precision: str, per_tensor: bool, narrow: Sequence[str]) -> Recipe:
     """Later entries win: what the plain recipe would do and must not."""
     activation = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
     weight = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
     if per_tensor:
         weight["granularity"] = "TENSORWISE"
     dynamic = {"weight_tensor_config": weight}
+    small = {"weight_tensor_config": weight | {"granularity": "TENSORWISE"}}
+    tables = [_rule("EMBEDDING_LOOKUP", small, f"^{re.escape(name)};") for name in narrow]
     static = dynamic | {"activation_tensor_config": activation}
     if precision == "int8-dynamic":
-        return [_rule(o, dynamic) for o in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")] if per_tensor else []
+        plain = [_rule(o, dynamic) for o in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")] if per_tensor else []
+        return [*plain, *tables]
     kept = [_rule("INPUT"), _rule("OUTPUT"), _rule("*", regex=re.escape(STATE))]
     dense = [_rule("FULLY_CONNECTED", static)] if per_tensor else []
-    return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *kept]
+    return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *tables, *kept]
 
 
 def _rule(operation: str, tensors: Mapping[str, object] | None = None, regex: str = ".*") -> Rule:

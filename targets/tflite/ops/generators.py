@@ -52,7 +52,7 @@ def trilu(g: Graph, node: Node) -> Tensor:
 
 @lowers("BitShift")
 def bit_shift(g: Graph, node: Node) -> Laid:
-    """A shift by the width or more, or by a negative number, leaves 0, or -1 of a negative number to the right.
+    """A shift by the width or more, or by a negative number, leaves 0; to the right -1 of a negative one.
 
     RIGHT_SHIFT limits the shift to the width less one. To the left is a product with a power of two from a
     table, in int64, whose low bits a cast keeps.

@@ -14,6 +14,8 @@ from ..emit import Tensor, Unsupported
 from ..layout import Graph, Value
 from ..registry import Node, computable, lowers
 
+MIN_EMBEDDING = 8
+"""Columns. A narrower table (a mask by word, say) stays float32: its scales would be larger than itself."""
 MOVABLE = frozenset({"float32", "int32", "int64", "int16", "int8", "uint8", "bool"})
 
 
@@ -37,7 +39,8 @@ def gather(g: Graph, node: Node) -> Tensor:
     table, indices = node.input(0), node.input(1)
     axis = node.axis(0)
     shape = node.outputs[0].shape
-    if table.const is not None and table.dtype == np.float32 and axis == 0 and table.rank == 2:
+    words = table.const is not None and table.dtype == np.float32 and axis == 0 and table.rank == 2
+    if words and table.shape[1] >= MIN_EMBEDDING:
         return _embedding(g, table, indices, shape)
     x = g.tensor(table)
     computed = g.cast(x, computable(table.dtype, MOVABLE))

@@ -1,8 +1,8 @@
 """Run the ONNX backend node tests through `tflite`; a process of its own, which a kernel may crash.
 
 Arguments: the number of the first case. Prints `<number> <outcome> <what> <name> <types>` for each case from
-there on, the number before the attempt. Outcomes: pass, frozen (see `outcome`), refused (by the lowering), error (by
-LiteRT), wrong, other (types that TFLite has no tensors for).
+there on, the number before the attempt. Outcomes: pass, frozen (see `outcome`), refused (by the lowering),
+error (by LiteRT), wrong, other (types that TFLite has no tensors for).
 """
 
 import sys
@@ -93,7 +93,7 @@ def compare(actual: Any, wanted: Any, case: Any) -> None:
         np.testing.assert_array_equal(actual, wanted)
         return
     rtol = max(case.rtol, HALF if wanted.dtype.itemsize == 2 else 0.0)
-    # Expected values are float32 themselves: where terms cancel to 0, theirs carry the rounding of the largest.
+    # Expected values are float32, too: where terms cancel to 0, they carry the rounding of the largest.
     largest = float(np.nan_to_num(np.abs(wanted.astype(float)), posinf=0).max(initial=0))
     noise = np.finfo(np.float32).eps * largest
     atol = max(case.atol, noise)

@@ -37,10 +37,8 @@ def test_no_node_test_that_is_accepted_gives_a_wrong_answer(capsys: pytest.Captu
         for kinds in (("core",), ("core", "wide")):
             ours = Counter(f[0] for f in found if f[3] in kinds and f[0] != "other")
             passed, both = ours["pass"], ours["pass"] + ours["frozen"]
-            print(
-                f"{' and '.join(kinds)} types: {passed} of {ours.total()} pass, {passed / ours.total():.1%}; ",
-                end="",
-            )
-            print(f"{both / ours.total():.1%} with axes and sizes as constants")
+            total, named = ours.total(), " and ".join(kinds)
+            print(f"{named} types: {passed} of {total} pass, {passed / total:.1%}; ", end="")
+            print(f"{both / total:.1%} with axes and sizes as constants")
     assert [f for f in found if f[0] in ("wrong", "crash", "error")] == []
     assert counts["pass"] >= FEWEST

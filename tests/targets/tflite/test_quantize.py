@@ -157,6 +157,24 @@ def test_one_scale_a_row_is_the_rule_and_one_a_matrix_for_tflite_runtime(tmp_pat
                     assert used.version == version
 
 
+@pytest.mark.parametrize(("width", "scales"), [(4, 0), (16, 1), (64, WORDS)])
+def test_scales_never_weigh_more_than_the_rows_they_belong_to(
+    width: int, scales: int, tmp_path: Path
+) -> None:
+    from sprue.targets.tflite.flatbuffer import read
+
+    nodes = [node("Gather", ["emb", "tokens"], ["e"]), node("MatMul", ["e", "w"], ["logits"])]
+    weights: Arrays = {"emb": weight(1, WORDS, width), "w": weight(2, width, 9)}
+    source = model(nodes, {"tokens": ["batch", 12]}, ["logits"], weights, dtype=TensorProto.INT64)
+    samples = CASES["speech"][1]
+    actual = compiled(source, "int8-dynamic", samples, tmp_path).run(samples)
+    assert worst(actual, reference(source, samples)) < LIMITS["int8-dynamic"]
+    graph = read((tmp_path / "model.tflite").read_bytes()).subgraphs[0]
+    table = next(t for t in graph.tensors if list(t.shape) == [WORDS, width])
+    found = table.quantization.scale if table.quantization is not None else None
+    assert (0 if found is None else len(found)) == scales
+
+
 def fixed(source: ModelProto) -> ModelProto:
     from sprue.graph import with_batch
 
