@@ -64,8 +64,8 @@ class NullRunner:
 
         from sprue.graph import read_model
 
-        self._size = path.stat().st_size
         self._evaluator: Any = ReferenceEvaluator(read_model(path))
+        self._size = path.stat().st_size
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
         outputs = self._evaluator.run(None, dict(inputs))
