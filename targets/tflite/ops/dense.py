@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..emit import Tensor, Unsupported
+from ..emit import Array, Perm, Tensor, Unsupported
 from ..layout import Graph, Value
 from ..registry import Node, computable, lowers
 
@@ -22,7 +22,7 @@ def matmul(g: Graph, node: Node) -> Tensor:
         x = g.reshape(x, (1, *a.shape))
     if b.const is not None and b.rank >= 1 and math.prod(b.shape[:-2]) == 1 and b.rank <= max(a.rank, 2):
         w = b.const.reshape(b.shape[-2:] if b.rank > 1 else (*b.shape, 1)).T.astype(dtype, copy=False)
-        made = g.fully_connected(x, g.constant(w, hint=b.name), None)
+        made = _dense(g, x, w, b.name, None)
     else:
         y = g.cast(g.tensor(b), dtype)
         made = g.matmul(x, g.reshape(y, (*b.shape, 1)) if b.rank == 1 else y)
@@ -43,7 +43,7 @@ def gemm(g: Graph, node: Node) -> Tensor:
     if b.const is not None:
         w = (b.const if trans_b else b.const.T).astype(dtype, copy=False)
         w = w if alpha == 1.0 else (w * np.float32(alpha)).astype(dtype)
-        made = g.fully_connected(x, g.constant(w, hint=b.name), bias)
+        made = _dense(g, x, w, b.name, bias)
     else:
         made = g.matmul(x, g.cast(g.tensor(b), dtype), adj_y=trans_b)
         made = made if alpha == 1.0 else g.mul(made, alpha)
@@ -62,3 +62,30 @@ def _bias(g: Graph, c: Value | None, beta: float, columns: int) -> Tensor | None
         return None
     vector = np.broadcast_to(c.const.reshape(-1), (columns,)).astype(np.float32)
     return g.constant(vector if beta == 1.0 else vector * np.float32(beta), hint=c.name)
+
+
+def _dense(g: Graph, x: Tensor, w: Array, name: str, bias: Tensor | None) -> Tensor:
+    """x [..., k] times w [n, k]. Behind a flattened image w changes from NCHW to NHWC, once, instead of x."""
+    flat = _before_flatten(x)
+    if flat is not None:
+        image, perm = flat
+        shape = tuple(image.shape[p] for p in perm)
+        back = tuple(perm.index(i) for i in range(len(perm)))
+        w = w.reshape(-1, *shape[1:]).transpose(back).reshape(w.shape)
+        x = g.reshape(image, x.shape)
+    return g.fully_connected(x, g.constant(w, hint=name), bias)
+
+
+def _before_flatten(x: Tensor) -> tuple[Tensor, Perm] | None:
+    """What is transposed behind its first axis, then flattened to `x` [first, rest]; and the order."""
+    flatten = x.producer
+    if x.rank != 2 or flatten is None or flatten.code != "RESHAPE" or flatten.inputs[0] is None:
+        return None
+    transpose = flatten.inputs[0].producer
+    if transpose is None or transpose.code != "TRANSPOSE":
+        return None
+    image, order = transpose.inputs[0], transpose.inputs[1]
+    if image is None or order is None or order.data is None or image.shape[0] != x.shape[0]:
+        return None
+    perm = tuple(int(p) for p in order.data)
+    return (image, perm) if perm[0] == 0 else None

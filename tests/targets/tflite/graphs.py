@@ -155,6 +155,16 @@ def matmul(p: Pool) -> None:
     p.add("MatMul", [x, p.constant(shape[-1], out)], (*shape[:-1], out))
 
 
+def dense(p: Pool) -> None:
+    """A classifier behind an image, as convolutional networks end."""
+    x = p.value(4)
+    n, *rest = p.shapes[x]
+    p.add("Flatten", [x], (n, int(np.prod(rest))))
+    out = p.integer(1, 5)
+    flat = f"v{len(p.nodes) - 1}"
+    p.add("Gemm", [flat, p.constant(out, int(np.prod(rest))), p.constant(out)], (n, out), transB=1)
+
+
 def reduce(p: Pool) -> None:
     x = p.value()
     shape = p.shapes[x]
@@ -211,7 +221,23 @@ def pad(p: Pool) -> None:
     p.add("Pad", [x, p.integers(amounts)], made, mode=mode)
 
 
-STEPS = (unary, binary, clip, conv, pool, norm, transpose, flatten, matmul, reduce, softmax, concat, cut, pad)
+STEPS = (
+    unary,
+    binary,
+    clip,
+    conv,
+    pool,
+    norm,
+    transpose,
+    flatten,
+    matmul,
+    dense,
+    reduce,
+    softmax,
+    concat,
+    cut,
+    pad,
+)
 MAX_ELEMENTS = 20_000
 
 

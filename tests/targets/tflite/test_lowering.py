@@ -276,3 +276,19 @@ def test_attention_keeps_its_weights_where_quantizers_find_them(tmp_path: Path) 
         folder = tmp_path / precision
         folder.mkdir()
         assert worst(compiled(encoder(), precision, samples, folder).run(samples), expected) < limit  # type: ignore[arg-type]  # a Precision
+
+
+def test_behind_a_flattened_image_the_weights_are_reordered_and_not_the_image(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Flatten", ["c"], ["f"]),
+        node("Gemm", ["f", "k"], ["y"], transB=1),
+    ]
+    weights: Arrays = {"w": weight(1, 4, 3, 3, 3), "k": weight(2, 6, 4 * 7 * 9)}
+    source = model(nodes, {"x": ["batch", 3, 9, 11]}, ["y"], weights)
+    made = operations(fixed(source))
+    assert made == {"TRANSPOSE": 1, "CONV_2D": 1, "RESHAPE": 1, "FULLY_CONNECTED": 1}
+    samples = image()
+    assert (
+        worst(compiled(source, "float32", samples, tmp_path).run(samples), reference(source, samples)) < EXACT
+    )
