@@ -83,6 +83,8 @@ def build(
     begun = [_judge(made, outcomes, cache) for made in plans]
     timings = [a for b in begun for a in b.timing.values()]
     outcomes = run(timings, cache, pool, listen, outcomes, fail_fast=fail_fast)
+    apart = [a for b in begun for a in _apart(b, outcomes)]
+    outcomes = run(apart, cache, pool, listen, outcomes, fail_fast=fail_fast)
     chosen = [_choose(b, outcomes, cache) for b in begun]
     compared = [_compared(c) for c in chosen]
     outcomes = run([a for a in compared if a is not None], cache, pool, listen, outcomes, fail_fast=fail_fast)
@@ -122,6 +124,22 @@ def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
     measured = {c.target.id: _measure(made, c, tried) for c in made.recipe.choices}
     timing = {target: action for target, action in measured.items() if action is not None}
     return _Begun(Build(made, (), reference, None, _mine(made, outcomes)), tried, timing)
+
+
+def _apart(begun: _Begun, outcomes: Mapping[str, Outcome]) -> list[Action]:
+    """A variant that breaks while it is timed takes its rivals along: timing each alone shows which one."""
+    found = []
+    for target, joint in begun.timing.items():
+        rivals = [t.planned for t in begun.tried if t.planned.verify and t.planned.variant.id in joint.inputs]
+        rivals = [p for p in rivals if p.choice.target.id == target]
+        if outcomes[joint.name].failure is not None and len(rivals) > 1:
+            alone = [(p, measure(begun.build.plan, p.choice, [p])) for p in rivals]
+            found += [replace(a, name=_alone(joint, p.variant)) for p, a in alone]
+    return found
+
+
+def _alone(joint: Action, variant: Variant) -> str:
+    return f"{joint.name.removesuffix('measure')}{variant.id}/measure"
 
 
 def _choose(begun: _Begun, outcomes: Mapping[str, Outcome], cache: Cache) -> Build:
@@ -198,20 +216,19 @@ def _chosen(
     """Add the latencies, and select."""
     mine = [t for t in tried if t.planned.choice is choice]
     if timing is not None:
-        outcome = outcomes[timing.name]
-        measured = {} if outcome.failure else _json(cache, outcome, "measurement.json")
         mine = [
-            _timed(t, measured, outcome.failure) if t.planned.variant.id in timing.inputs else t for t in mine
+            _timed(t, timing, outcomes, cache) if t.planned.variant.id in timing.inputs else t for t in mine
         ]
     kept = select([t.result for t in mine], choice.prefer)
     return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None))
 
 
-def _timed(tried: Tried, measured: Mapping[str, Mapping[str, float]], failure: Failure | None) -> Tried:
+def _timed(tried: Tried, timing: Action, outcomes: Mapping[str, Outcome], cache: Cache) -> Tried:
     variant = tried.planned.variant
-    if failure is not None:
+    outcome = outcomes.get(_alone(timing, variant), outcomes[timing.name])
+    if failure := outcome.failure:
         return replace(tried, result=_failed(variant, failure), failure=failure)
-    times = measured[variant.id]
+    times = _json(cache, outcome, "measurement.json")[variant.id]
     load, best, p50, p95 = (times[name] for name in ("load", "best", "p50", "p95"))
     timed = replace(tried.result, load=load, latency=best, latency_p50=p50, latency_p95=p95)
     return replace(tried, result=timed)

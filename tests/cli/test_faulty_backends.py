@@ -83,6 +83,20 @@ def test_the_log_of_a_bug_is_named_and_holds_its_traceback(answer: tuple[dict[st
     assert "ZeroDivisionError: of its own making" in log.read_text()
 
 
+def test_a_variant_that_breaks_while_it_is_timed_fails_alone(project: Path, sprue: Run) -> None:
+    """Rivals are timed side by side, in one process: it must not take them along."""
+    (project / "recipes" / "tiny.toml").write_text(
+        'model = "tiny"\n[target.null]\nbackend = ["null", "single"]\n'
+    )
+    done = sprue(project, "build", "recipes/tiny.toml", "--json")
+    assert done.returncode == 1, done.stderr
+    found = variants(json.loads(done.stdout))
+    assert found["single-float32"]["reason"] == "measure: its process was ended by SIGABRT"
+    assert found["null-float32"]["state"] == "verified"
+    assert found["null-float32"]["latency_p50"] > 0
+    assert not (project / "bundles").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "step"), [("float32", "compile"), ("float16", "verify")])
 def test_a_backend_that_hangs_is_stopped_by_the_timeout(
