@@ -125,6 +125,21 @@ def test_a_backend_that_cannot_be_imported_is_named(project: Path, sprue: Run, t
     assert "Traceback" not in done.stderr
 
 
+def test_doctor_says_of_a_broken_backend_what_is_wrong_and_goes_on(sprue: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    (tmp_path / "raw.py").write_text("class Raw:\n    def available(self): return 1 / 0\n\nBACKEND = Raw()\n")
+    done = sprue(tmp_path, "doctor", "--json", SPRUE_TARGETS=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    backends = json.loads(done.stdout)["backends"]
+    assert "No module named 'no_such_package'" in backends["broken"]["missing"]
+    assert backends["raw"]["missing"] == "division by zero"
+    assert "SPRUE_TARGETS" in backends["raw"]["install"]
+    assert backends["onnxruntime"]["compiles"] is True
+    text = sprue(tmp_path, "doctor", SPRUE_TARGETS=str(tmp_path))
+    assert text.returncode == 0
+    assert "broken: " in text.stdout
+
+
 def test_ones_own_target_and_backend_work_beside_those_that_ship(project: Path, sprue: Run) -> None:
     done = sprue(project, "doctor", "--json")
     assert done.returncode == 0, done.stderr
