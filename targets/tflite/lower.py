@@ -28,6 +28,8 @@ from .layout import Graph, Laid, Value, identity
 from .registry import Made, Node, lowerings
 from .unroll import unroll
 
+OLDEST_OPSET = 7
+"""Before it, Add and the like broadcast in another way."""
 DOMAINS = frozenset({"", "ai.onnx"})
 SHAPES = frozenset({"Shape", "Size"})
 """Their result depends on their input's shape only, so they are constants here."""
@@ -74,6 +76,7 @@ class _Walk:
 
     def result(self) -> Lowered:
         inputs = self._inputs()
+        self._opset(onnx_graph.opset(self.model))
         self._nodes(fuse_gelu(self.model.graph.node, self.constants), onnx_graph.opset(self.model), 0)
         outputs = [] if self.findings else self._outputs(inputs)
         return Lowered(tuple(inputs), tuple(outputs), tuple(self.findings))
@@ -97,6 +100,14 @@ class _Walk:
             self._define(value.name, dtype, shape).views[identity(len(shape))] = tensor
             made.append(tensor)
         return made
+
+    def _opset(self, opset: int) -> None:
+        newest = onnx.defs.onnx_opset_version()
+        if not OLDEST_OPSET <= opset <= newest:
+            reason = f"operator set {opset}; sprue's lowering knows {OLDEST_OPSET} to {newest}"
+            self._find(
+                "", "", reason, "convert it with onnx.version_converter, or export it anew", "operator"
+            )
 
     def _outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         made: list[Tensor] = []

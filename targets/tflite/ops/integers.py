@@ -25,6 +25,7 @@ def quantize_linear(g: Graph, node: Node) -> Laid:
     value, out = node.input(0), node.outputs[0]
     if out.dtype.name not in RANGES or node.integer("block_size") or value.dtype.kind != "f":
         raise Unsupported(f"quantizing {value.dtype.name} to {out.dtype.name}", "use 8 or 16 bits, no blocks")
+    _check_scale(node.input(1))
     x = g.cast(g.tensor(value), np.float32)
     made = _rounded(g, g.div(x, _parameter(g, node, node.input(1), value)))
     zero = node.optional(2)
@@ -45,6 +46,7 @@ def dequantize_linear(g: Graph, node: Node) -> Laid:
     made = g.cast(g.tensor(value), np.float32)
     if zero is not None:
         made = g.sub(made, _parameter(g, node, zero, value))
+    _check_scale(node.input(1))
     made = g.mul(made, _parameter(g, node, node.input(1), value))
     return g.cast(made, out.dtype), identity(value.rank)
 
@@ -56,6 +58,12 @@ def _parameter(g: Graph, node: Node, held: Value, value: Value) -> Tensor:
         return g.reshape(x, ())
     axis = node.integer("axis", 1) % value.rank
     return g.reshape(x, tuple(d if i == axis else 1 for i, d in enumerate(value.shape)))
+
+
+def _check_scale(scale: Value) -> None:
+    """Runtimes flush what is subnormal to zero, and a division by it gives infinity."""
+    if scale.const is not None and not (np.abs(scale.const) >= np.finfo(np.float32).tiny).all():
+        raise Unsupported("a scale of zero or nearly zero", "quantize the model again")
 
 
 def _rounded(g: Graph, x: Tensor) -> Tensor:
@@ -80,6 +88,8 @@ def qlinear_matmul(g: Graph, node: Node) -> Tensor:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (node.input(i) for i in range(8))
     out = node.outputs[0]
     made = _product(g, node, a, a_zero, b, b_zero)
+    for scale in (a_scale, b_scale, y_scale):
+        _check_scale(scale)
     scales = [_one(g, s) for s in (a_scale, b_scale, y_scale)]
     made = _rounded(g, g.div(g.mul(made, g.mul(scales[0], scales[1])), scales[2]))
     return g.reshape(_saturated(g, g.add(made, _one(g, y_zero)), out), out.shape)

@@ -17,6 +17,8 @@ def batch_normalization(g: Graph, node: Node) -> Laid:
     value = node.input(0)
     if node.integer("training_mode") or any(o.name for o in node.outputs[1:]):
         raise Unsupported("batch normalisation in training mode", "export the model for inference")
+    if not node.integer("spatial", 1):
+        raise Unsupported("batch normalisation for each element", "export it with a newer operator set")
     epsilon = node.number("epsilon", 1e-5)
     given = [node.input(i) for i in range(1, 5)]
     perm, x = next(iter(value.views.items()))

@@ -292,3 +292,29 @@ def test_behind_a_flattened_image_the_weights_are_reordered_and_not_the_image(tm
     assert (
         worst(compiled(source, "float32", samples, tmp_path).run(samples), reference(source, samples)) < EXACT
     )
+
+
+@pytest.mark.parametrize("opset", [6, 99])
+def test_an_operator_set_that_is_too_old_or_too_new_is_found(opset: int) -> None:
+    source = model([node("Relu", ["x"], ["y"])], {"x": [1, 3]}, ["y"], opset=opset)
+    found = BACKEND.check(source, variant("float32"))
+    assert [f.kind for f in found] == ["operator"]
+    assert f"operator set {opset}" in found[0].reason
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-40])
+def test_a_scale_that_is_no_number_to_divide_by_is_found(scale: float) -> None:
+    weights: Arrays = {"s": np.array(scale, np.float32), "z": np.array(3, np.uint8)}
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"], "q"),
+        node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    found = BACKEND.check(model(nodes, {"x": [1, 3]}, ["y"], weights), variant("float32"))
+    assert ("q", "QuantizeLinear") in {(f.node, f.op) for f in found}
+
+
+def test_an_index_outside_its_table_is_found() -> None:
+    weights: Arrays = {"i": np.array([2**40])}
+    source = model([node("Gather", ["x", "i"], ["y"], "far", axis=1)], {"x": [1, 3]}, ["y"], weights)
+    found = BACKEND.check(source, variant("float32"))
+    assert [(f.node, f.op) for f in found] == [("far", "Gather")]
