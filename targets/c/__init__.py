@@ -34,7 +34,7 @@ class CBackend:
     """See the module's docstring. Precisions: float32, and int8-static (QDQ folded into integer kernels)."""
 
     name = "c"
-    version = 1
+    version = 2
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
 
     def available(self) -> Availability:
@@ -54,11 +54,12 @@ class CBackend:
         return found
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
+        from sprue.passes.quantize_recurrent import QuantizeRecurrent
         from sprue.passes.quantize_static import QuantizeStatic
         from sprue.passes.simplify import Simplify
 
         if variant.precision == "int8-static":
-            return (Simplify(batch=1), QuantizeStatic())
+            return (Simplify(batch=1), QuantizeStatic(), QuantizeRecurrent())
         return (Simplify(batch=1),)
 
     def needs_calibration(self, variant: Variant) -> bool:

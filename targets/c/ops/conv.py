@@ -192,16 +192,16 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     return [Call("conv_tiled_int8.c.j2", params, arguments, reuse)]
 
 
-def packed_words(rows: Array) -> Array:
-    """[groups, rows, depth] int8 -> uint32: for each two rows, one word of each for each four of depth.
+def packed_words(rows: Array, block: int = INTEGER_BLOCK) -> Array:
+    """[groups, rows, depth] int8 -> uint32: for each `block` of rows, a word of each for each four of depth.
 
     The bytes of a word lie in the order 0, 2, 1, 3, so that SXTB16 yields the halves (0, 1) and, rotated by a
-    byte, (2, 3). Depth is filled up with zeros, and so is the last row where their number is odd.
+    byte, (2, 3). Depth is filled up with zeros, and so are the rows to a whole number of blocks.
     """
     groups, count, depth = rows.shape
-    filled = np.zeros((groups, count + count % 2, -(-depth // 4) * 4), np.int8)
+    filled = np.zeros((groups, -(-count // block) * block, -(-depth // 4) * 4), np.int8)
     filled[:, :count, :depth] = rows
-    quads = filled.reshape(groups, -1, 2, filled.shape[2] // 4, 4)[..., [0, 2, 1, 3]]
+    quads = filled.reshape(groups, -1, block, filled.shape[2] // 4, 4)[..., [0, 2, 1, 3]]
     ordered = np.ascontiguousarray(quads.transpose(0, 1, 3, 2, 4))
     return ordered.view("<u4").astype(np.uint32).ravel()
 

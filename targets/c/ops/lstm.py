@@ -1,5 +1,8 @@
 """LSTM in float32, one or both directions, weights float32 or int8 in flash.
 
+With int8 weights, inputs and hidden states are rounded to 16 bits at each step, with a step of their own
+largest value / 32767, and multiplied as integers, two at a time: far finer than the rounding of the weights.
+
 The four gates of a hidden unit are computed together, so that each input is loaded once for four products;
 constant weights are packed in that order. The hidden state of the step before is read where it was written,
 in Y; only the cell state (and, without Y, two hidden states) needs scratch memory.
@@ -11,6 +14,10 @@ import numpy as np
 
 from ..lower import Effort
 from ..nodes import Argument, Array, Call, Flash, Graph, Node, Quant, Read, Scratch, Step, Unsupported, Write
+from .conv import packed_words
+
+MOST_DEPTH = 500
+"""Products of 8 and 16 bits whose sum surely fits 32."""
 
 
 def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
@@ -26,7 +33,11 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
     for direction in range(directions):
         arguments: list[Argument] = [Read(node.inputs[0])]
         matrices = {}
+        fast = set(node.quants) == {1, 2} and max(width, hidden) <= MOST_DEPTH
         for position, letter, depth in ((1, "w", width), (2, "r", hidden)):
+            if fast:
+                arguments += _words(node, graph, position, hidden, depth, direction, directions)
+                continue
             argument, layout = _matrix(node, graph, position, hidden, depth, direction)
             arguments.append(argument)
             matrices[letter] = layout
@@ -36,16 +47,33 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
         arguments += [Read(node.inputs[p]) for p in (3, 5, 6) if node.has(p)]
         wanted = [position < len(node.outputs) and node.outputs[position] != "" for position in range(3)]
         arguments.append(Scratch((batch * hidden + (0 if wanted[0] else 2 * batch * hidden)) * 4))
+        quads = [-(-width // 4), -(-hidden // 4)]
+        if fast:
+            arguments.append(Scratch(8 * sum(quads)))
         arguments += [Write(o) for o in node.outputs if o]
         backward = node.text("direction", "forward") == "reverse" or direction == 1
         params = {
             "seq": seq, "batch": batch, "width": width, "hidden": hidden, "direction": direction,
             "directions": directions, "backward": backward, **matrices,
             "bias": node.has(3), "start_h": node.has(5), "start_c": node.has(6),
+            "width_quads": quads[0], "hidden_quads": quads[1],
             "all": wanted[0], "last_h": wanted[1], "last_c": wanted[2],
         }  # fmt: skip
-        calls.append(Call("lstm.c.j2", params, tuple(arguments)))
+        calls.append(Call("lstm_int8.c.j2" if fast else "lstm.c.j2", params, tuple(arguments)))
     return calls
+
+
+def _words(
+    node: Node, graph: Graph, position: int, hidden: int, depth: int, direction: int, directions: int
+) -> list[Argument]:
+    """The int8 weights of one direction, packed for the dual multiply in blocks of a unit's gates; scales."""
+    stored = graph.constants[node.inputs[position]][direction].astype(np.int8)
+    by_unit = stored.reshape(4, hidden, depth).transpose(1, 0, 2).reshape(1, 4 * hidden, depth)
+    scales = _gate_scales(node.quants[position], hidden, directions)[direction]
+    return [
+        Flash(packed_words(by_unit, 4), f"weights_{position}_{node.name}"),
+        Flash(scales, f"scale_{position}_{node.name}"),
+    ]
 
 
 def _matrix(
