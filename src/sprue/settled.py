@@ -27,6 +27,7 @@ from typing import Any
 from sprue.canonical import canonical, digest, file_digest
 
 FORMAT = 1
+DAY = 86400 * 10**9
 GRAIN = 2_000_000_000
 """Nanoseconds: the coarsest time stamps of common file systems (FAT, some network shares)."""
 
@@ -56,6 +57,8 @@ def recall(folder: Path, asked: Mapping[str, Any]) -> Recalled | None:
     try:
         with open(_path(folder, asked), "rb") as stream:  # noqa: PTH123  # see `_believed`
             sha, _, said = stream.read().partition(b"\n")
+            if os.fstat(stream.fileno()).st_mtime_ns < now - DAY:
+                os.utime(stream.fileno())  # for `cache gc`, which removes what was used longest ago
         if digest(said).encode() != sha:
             return None
         first, _, answer = said.partition(b"\n")

@@ -28,6 +28,7 @@ Summary = dict[str, Any]
 @_options.targets
 @_options.variants
 @click.option("--jobs", "-j", type=click.IntRange(1, 256), help="Worker processes (default: one per core).")
+@_executor.memory
 @_executor.kind
 @_executor.address
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, help="Seconds for one action.")
@@ -43,6 +44,7 @@ def command(
     only_targets: tuple[str, ...],
     only_variants: tuple[str, ...],
     jobs: int | None,
+    memory: int | None,
     executor: str,
     ray_address: str | None,
     timeout: float,
@@ -82,10 +84,11 @@ def command(
         plans, wrong = _plans(
             left, asked, timeout, keep_going=keep_going and len(files) > 1, extended=extended
         )
-        with progress(opened, as_json=as_json, trace=trace) as listen:
-            pool = _executor.executor(executor, ray_address, jobs)
-            built = _build(plans, opened, pool, listen, fail_fast=not keep_going)
-        summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
+        with opened.in_use():
+            with progress(opened, as_json=as_json, trace=trace) as listen:
+                pool = _executor.executor(executor, ray_address, jobs, memory)
+                built = _build(plans, opened, pool, listen, fail_fast=not keep_going)
+            summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
     told = [summaries[p] for p in files if p in summaries]
     _say(told, unchanged, time.perf_counter() - started, as_json=as_json)
 

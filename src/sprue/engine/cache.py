@@ -6,9 +6,11 @@
     <cache>/last/<sha256 of name>.json  the parts of the last key under that action name, for `explain`
     <cache>/logs/                       what failed actions printed
     <cache>/work/                       where actions run; files are written here and renamed into their place
+    <cache>/builds/                     a file for each build that runs, locked as long as its process lives
 
 Every file is written whole or not at all, so processes may share a cache without locks: two that make the
-same thing write the same bytes.
+same thing write the same bytes. An entry's time of change is when it was last used, give or take an hour or a
+build; a blob's is when it was last added. `collect` removes by them, and docs/cache.md says why it is safe.
 """
 
 from __future__ import annotations
@@ -17,17 +19,19 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sprue.canonical import canonical, digest, file_digest, parse
-from sprue.durable import move_file, owned_folder, sweep, write_file
+from sprue.durable import move_file, owned_file, owned_folder, sweep, write_file
 from sprue.engine.key import Parts, tree_digest
 from sprue.errors import SprueError
 
 FORMAT = "sprue-cache 1"
+HOUR = 3600 * 10**9
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()  # workers have other current folders
+        self._began: int | None = None
         try:
             self._open(self.folder / "format")
         except OSError as error:
@@ -99,11 +104,29 @@ class Cache:
     def _is_empty(self) -> bool:
         return not self.folder.exists() or all(p.name.startswith(".") for p in self.folder.iterdir())
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While the block runs, no collection removes what is used in it. Raises SprueError."""
+        if self._began is not None:  # a build runs the engine more than once
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                lease = stack.enter_context(owned_file(self.folder / "builds", "build-"))
+            except OSError as error:
+                raise SprueError(f"cannot use the cache: {error.strerror}", where=str(self.folder)) from error
+            self._began = lease.stat().st_mtime_ns
+            try:
+                yield
+            finally:
+                self._began = None
+
     def find(self, key: str) -> Entry | None:
         """The entry for `key`, its blobs hashed. None if there is none; raises Corrupt if it is damaged."""
         path = self._entry_path(key)
         try:
-            entry = _decoded(path.read_bytes(), key)
+            entry = decoded(path.read_bytes(), key)
+            self._use(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -124,6 +147,8 @@ class Cache:
         body = vars(entry)
         record = canonical({"entry": body, "sha256": digest(canonical(body))})
         write_file(self._entry_path(key), record, scratch=made.parent)
+        with contextlib.suppress(FileNotFoundError):
+            self._stamp(self._entry_path(key))
         self.remember(entry)
         return entry
 
@@ -204,8 +229,9 @@ class Cache:
         return owned_folder(self.folder / "work", "build-")
 
     def sweep(self) -> None:
-        """Remove the work folders of builds that are gone."""
+        """Remove the work folders and the leases of builds that are gone."""
         sweep(self.folder / "work", "build-")
+        sweep(self.folder / "builds", "build-")
 
     def _log_path(self, name: str) -> Path:
         return self.folder / "logs" / f"{name.replace('/', '-')[:100]}-{digest(name.encode())[:8]}.log"
@@ -220,12 +246,34 @@ class Cache:
     def _add_blob(self, source: Path) -> str:
         sha = file_digest(source)
         try:
+            self._stamp(self._blob_path(sha))  # before it is looked at: from here on it is not collected
             self._check_blob(sha)
-        except Corrupt:
+        except (FileNotFoundError, Corrupt):
             if source.stat().st_nlink > 1:  # what changes the other name must not change the blob
                 source = shutil.copyfile(source, source.parent.parent / f"unlinked-{sha}")
+            self._stamp(source)  # an action may have given it any time
             move_file(source, self._blob_path(sha))
         return sha
+
+    def _use(self, path: Path) -> None:
+        """Note that an entry is used. Raises FileNotFoundError when it has just been collected."""
+        now = time.time_ns()
+        since = now - HOUR if self._began is None else self._began
+        if not since <= path.stat().st_mtime_ns <= now + HOUR:
+            self._stamp(path)
+
+    def _stamp(self, path: Path) -> None:
+        """Set a file's time of change to now, or to when this build began if the clock was set back since.
+
+        Raises FileNotFoundError. A file that is another user's, or cannot be written, stays as it is.
+        """
+        now = max(time.time_ns(), self._began or 0)
+        try:
+            os.utime(path, ns=(now, now))
+        except FileNotFoundError:
+            raise
+        except OSError:
+            pass
 
     def _blob_path(self, sha: str) -> Path:
         if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
@@ -239,10 +287,13 @@ class Cache:
         return self.folder / "last" / f"{digest(name.encode())}.json"
 
 
-def _decoded(raw: bytes, key: str) -> Entry:
+def decoded(raw: bytes, key: str) -> Entry:
     """Raises ValueError, KeyError, TypeError or RecursionError for anything but the entry for `key`."""
     record = parse(raw)
     entry = Entry(**record["entry"])
+    files = record["entry"]["files"]
+    if not isinstance(files, dict) or not all(isinstance(sha, str) for sha in files.values()):
+        raise TypeError("its files are no digests by path")
     if digest(canonical(vars(entry))) != record["sha256"] or entry.key != key:
         raise ValueError("it is not what was written")
     return entry

@@ -79,9 +79,21 @@ def run(
     """Run all actions; the outcome of each by name, those `known` from an earlier run among them.
 
     `fail_fast`: once an action has failed, no other is started. An interrupt closes the pool, which kills its
-    workers, and is raised again.
+    workers, and is raised again. Raises SprueError when the cache cannot be written.
     """
-    build = _Build(graph(actions, known), cache, listen, known)
+    with cache.in_use():
+        return _run(graph(actions, known), cache, pool, listen, known, fail_fast)
+
+
+def _run(
+    todo: dict[str, Action],
+    cache: Cache,
+    pool: Executor,
+    listen: Listener,
+    known: Mapping[str, Outcome],
+    fail_fast: bool,
+) -> dict[str, Outcome]:
+    build = _Build(todo, cache, listen, known)
     executor = ThreadPoolExecutor(max_workers=pool.size)
     running: dict[Future[Entry | Failure], Action] = {}
     workspace = _Workspace(cache)
@@ -95,6 +107,7 @@ def run(
         while build.queued and len(running) < pool.size:
             start(*build.queued.popleft())
 
+    cache.sweep()
     for name in build.left():
         listen(Event(name, "planned"))
     try:
@@ -234,7 +247,6 @@ class _Workspace:
 
     def folder(self) -> Path:
         if self._root is None:
-            self._cache.sweep()
             self._root = self._open.enter_context(self._cache.workspace())
         self._count += 1
         return self._root / str(self._count)
