@@ -109,6 +109,17 @@ def _new_locked(parent: Path, prefix: str) -> tuple[Path, int]:
         os.close(lock)
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """While the block runs, no other process is in such a block for `folder`."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def sync_tree(folder: Path) -> None:
     """Make a folder and all in it durable, before it is renamed into its place."""
     for parent, _, files in os.walk(folder):

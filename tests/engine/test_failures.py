@@ -1,4 +1,4 @@
-"""Whatever an action does, it fails alone: with a reason and a log, its dependents skipped, all others done."""
+"""Whatever an action does, it fails alone, with a reason and a log; what does not need it is done."""
 
 from __future__ import annotations
 

@@ -311,7 +311,7 @@ def test_neither_name_nor_timeout_nor_the_order_of_words_is_in_the_key(make: Mak
 def test_cycles_and_actions_that_nobody_made_are_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="cycle"):
         graph([make("a", inputs={"b": Output("b")}), make("b", inputs={"a": Output("a")})])
-    with pytest.raises(ValueError, match="no action makes: .'b'"):
+    with pytest.raises(ValueError, match=r"no action makes: \['b'\]"):
         graph([make("a", inputs={"b": Output("b")})])
     with pytest.raises(ValueError, match="two different actions are called 'a'"):
         graph([make("a"), make("a", version=2)])

@@ -35,8 +35,8 @@ class Proof:
 
 def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
     """Hash every file of the bundle in `folder`. Raises CheckError that names what is wrong, all of it."""
-    found = _found(folder)
     manifest = read_bundle_manifest(folder)
+    found = _found(folder)
     wrong = []
     named = {f.path: f for f in manifest.files}
     written = _read_sums(folder)
@@ -52,7 +52,11 @@ def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
     wrong += [f"{path} is not in the manifest" for path in sorted(found - expected.keys() - set(OUTSIDE))]
     total = 0
     for path in sorted(expected.keys() & found):
-        size, sha = _hash(folder / path)
+        try:
+            size, sha = _hash(folder / path)
+        except OSError as error:
+            wrong.append(f"{path} cannot be read ({error.strerror})")
+            continue
         total += size
         if sha != expected[path] or (path in named and size != named[path].size):
             wrong.append(f"{path} is damaged")
@@ -68,8 +72,8 @@ def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
 def read_bundle_manifest(folder: Path) -> Manifest:
     """The manifest alone, checked for form only. Raises CheckError."""
     path = folder / MANIFEST
-    if path.exists() and (path.is_symlink() or not path.is_file()):
-        raise CheckError("not a plain file", where=str(path))
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise CheckError(f"{MANIFEST} is not a plain file", where=str(folder))
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_MANIFEST_BYTES + 1)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sprue.bundle.check import Proof, check_bundle, read_bundle_manifest
 from sprue.bundle.manifest import Manifest
 from sprue.canonical import canonical, parse
-from sprue.durable import owned_folder, sweep, sync_folder, sync_tree, write_file
+from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
 
 _REFERENCE = re.compile(
@@ -55,18 +55,15 @@ class Store:
         ident = manifest.id()
         place = self.folder / manifest.name / f"{manifest.version}-{ident[:12]}"
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists() and not _is_whole(place, ident):
-            with suppress(FileNotFoundError), owned_folder(self.folder, _STAGING) as aside:
-                place.rename(aside / "damaged")
-        if not place.exists():
-            sync_tree(staged)
-            try:
+        with locked(place.parent):
+            if place.exists() and not _is_whole(place, ident):
+                with owned_folder(self.folder, _STAGING) as aside:
+                    place.rename(aside / "damaged")
+            if not place.exists():
+                sync_tree(staged)
                 staged.rename(place)
-            except OSError:
-                if not _is_whole(place, ident):  # else another process has just kept the same bundle
-                    raise
-            sync_folder(place.parent)
-        write_file(place.parent / f"{manifest.version}.json", canonical({"id": ident}))
+                sync_folder(place.parent)
+            write_file(place.parent / f"{manifest.version}.json", canonical({"id": ident}))
         return place
 
     def bundles(self) -> list[Stored]:

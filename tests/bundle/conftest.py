@@ -1,0 +1,63 @@
+"""A frozen bundle with one file of each role, and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sprue.bundle.freeze import freeze
+
+Freeze = Callable[..., Path]
+
+FILES = {
+    "model/model.onnx": b"the model",
+    "data/evaluation.npz": b"the data",
+    "targets/phone/artifact/model.tflite": b"the artifact",
+    "targets/phone/golden/inputs.npz": b"",
+    "evidence/recipe.json": b'{"name":"tiny"}\n',
+    "evidence/measurements.json": b'{"seconds":1.5}\n',
+}
+FIELDS: dict[str, Any] = {
+    "name": "tiny",
+    "version": "1.0.0",
+    "source": {"revision": None, "digest": "a" * 64},
+    "recipe": "b" * 64,
+    "toolchain": {"onnx": "1.23"},
+    "createdAt": None,
+    "targets": [
+        {
+            "id": "phone",
+            "os": "android",
+            "arch": "aarch64",
+            "variant": "tflite-float32",
+            "runtime": {"ai-edge-litert": "2.3.0"},
+            "entry": "targets/phone/artifact/model.tflite",
+            "state": "verified",
+        }
+    ],
+    "metrics": {"reference": {"accuracy": 0.98}, "phone": {"accuracy": 0.975}},
+    "licenses": ["Apache-2.0"],
+    "parents": [],
+}
+
+
+@pytest.fixture
+def fill() -> Freeze:
+    """fill(folder, files..., field=value): a frozen bundle in `folder`."""
+
+    def fill(folder: Path, files: dict[str, bytes] | None = None, **fields: Any) -> Path:
+        for path, data in {**FILES, **(files or {})}.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(data)
+        freeze(folder, FIELDS | fields)
+        return folder
+
+    return fill
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, fill: Freeze) -> Path:
+    return fill(tmp_path / "bundle")
