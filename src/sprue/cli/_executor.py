@@ -19,21 +19,43 @@ kind = click.option(
     default="local",
     help="Where actions run: in processes here, or on a Ray cluster (see docs/ray.md).",
 )
+
+
+class Size(click.ParamType[int]):
+    """Bytes, with a unit or without."""
+
+    name = "SIZE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from sprue.quantity import parse_size
+
+        try:
+            return parse_size(int(value) if isinstance(value, str) and value.isdigit() else value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+memory = click.option(
+    "--memory",
+    type=Size(),
+    help='All workers together may use this much, such as "8 GiB" (default: 90 % of what is available).',
+)
 address = click.option("--ray-address", metavar="auto|HOST:PORT", help="The Ray cluster (default: auto).")
 
 
 @contextmanager
-def executor(kind: str, address: str | None, jobs: int | None) -> Iterator[Executor]:
+def executor(kind: str, address: str | None, jobs: int | None, memory: int | None) -> Iterator[Executor]:
     """What runs the actions. Raises SprueError for a cluster that cannot be used."""
     from sprue.machine import cores
 
     if kind == "local":
         if address is not None:
             raise click.UsageError("--ray-address is for --executor ray")
+        from sprue.engine.memory import default_budget
         from sprue.engine.pool import Pool
 
         workers = jobs or cores()
-        with Pool(workers, max(1, cores() // workers)) as pool:
+        with Pool(workers, max(1, cores() // workers), memory or default_budget()) as pool:
             yield pool
         return
     from sprue.engine.ray_pool import RayPool

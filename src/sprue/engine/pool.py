@@ -11,13 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sprue.engine.memory import resident
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-LOOK_AFTER = 0.5
+LOOK_AFTER = 0.1
 """Seconds after which a silent worker is looked after."""
 
 
@@ -66,11 +68,17 @@ class Executor(Protocol):
 
 
 class Pool:
-    """`size` workers, started when first needed, each with `threads` threads for numeric libraries."""
+    """`size` workers, started when first needed, each with `threads` threads for numeric libraries.
 
-    def __init__(self, size: int, threads: int) -> None:
+    `memory`: the bytes that all workers together may use; when they use more, the largest is ended and its
+    action fails, before the system chooses a victim. None: no limit.
+    """
+
+    def __init__(self, size: int, threads: int, memory: int | None = None) -> None:
         self.size = size
         self._threads = threads
+        self._memory = memory
+        self._resident: dict[int, int] = {}
         self._idle: list[subprocess.Popen[bytes]] = []
         self._all: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -81,9 +89,10 @@ class Pool:
         worker = self._take()
         healthy = False
         try:
-            answer = _exchange(worker, request, timeout)
+            answer = _exchange(worker, request, timeout, lambda: self._refuse_too_large(worker.pid))
             healthy = True
         finally:
+            self._resident.pop(worker.pid, None)
             self._give_back(worker, healthy)
         if answer["ok"]:
             return float(answer["seconds"])
@@ -107,6 +116,19 @@ class Pool:
             _kill_group(worker)
         for worker in idle:
             _kill(worker)
+
+    def _refuse_too_large(self, pid: int) -> None:
+        """Raises ActionFailed if the workers use too much and this one uses the most. In a waiting thread."""
+        if self._memory is None:
+            return
+        with self._lock:
+            mine = self._resident[pid] = resident(pid)
+            total, largest = sum(self._resident.values()), max(self._resident.values())
+        if total > self._memory and mine == largest:
+            raise ActionFailed(
+                f"it used {mine >> 20} MiB of memory, when all workers may use {self._memory >> 20} MiB",
+                remedy="allow more with --memory, or run fewer at once with --jobs",
+            )
 
     def _take(self) -> subprocess.Popen[bytes]:
         with self._lock:
@@ -144,14 +166,16 @@ def _start(threads: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _exchange(worker: subprocess.Popen[bytes], request: Request, timeout: float) -> dict[str, Any]:
+def _exchange(
+    worker: subprocess.Popen[bytes], request: Request, timeout: float, look: Callable[[], None]
+) -> dict[str, Any]:
     assert worker.stdin is not None
     try:
         worker.stdin.write(json.dumps(vars(request)).encode() + b"\n")
         worker.stdin.flush()
     except OSError as error:
         raise ActionFailed(_death(worker)) from error
-    received = _receive(worker, timeout)
+    received = _receive(worker, timeout, look)
     try:
         answer: dict[str, Any] = json.loads(received)
     except ValueError as error:
@@ -159,8 +183,11 @@ def _exchange(worker: subprocess.Popen[bytes], request: Request, timeout: float)
     return answer
 
 
-def _receive(worker: subprocess.Popen[bytes], timeout: float) -> bytes:
-    """The worker's answer, a line. Raises ActionFailed if it dies or takes longer than `timeout` seconds."""
+def _receive(worker: subprocess.Popen[bytes], timeout: float, look: Callable[[], None]) -> bytes:
+    """The worker's answer, a line. Raises ActionFailed if it dies or takes longer than `timeout` seconds.
+
+    `look` is called every now and then, and may raise too.
+    """
     assert worker.stdout is not None
     deadline = time.monotonic() + timeout
     received = b""
@@ -179,6 +206,8 @@ def _receive(worker: subprocess.Popen[bytes], timeout: float) -> bytes:
                 raise ActionFailed(
                     f"it took longer than {timeout:g} s and was stopped", remedy="allow more with --timeout"
                 )
+            else:
+                look()
     return received
 
 
