@@ -26,7 +26,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of a head that runs nothing, and two nodes with one core each. They have no backends but sprue's own."""
+    """Of a head that runs nothing, and two nodes with one core each, and no backends but sprue's own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SPRUE_")}
     with subprocess.Popen(
         [sys.executable, str(CLUSTER), "1", "1"],
@@ -55,7 +55,8 @@ def build(sprue: Run, tmp_path: Path) -> Run:
 def test_a_cluster_freezes_the_same_bundle_as_this_machine(build: Run, address: str) -> None:
     here = build("here", *ONE, "--json")
     there = build("there", *ONE, "--json", "--executor", "ray", "--ray-address", address)
-    assert (here.returncode, here.stderr) == (0, there.stderr)
+    assert here.returncode == 0, here.stderr
+    assert there.returncode == 0, there.stderr
     one, other = json.loads(here.stdout), json.loads(there.stdout)
     assert set(one["actions"].values()) == set(other["actions"].values()) == {"done"}
     assert one["actions"].keys() == other["actions"].keys()

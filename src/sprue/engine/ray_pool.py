@@ -40,7 +40,10 @@ STARTING = 120.0
 """Seconds that a node may take to say what it is: it starts a Python process and imports sprue for it."""
 DESERTED = 60.0
 """Seconds without any node to run on, after which waiting is given up."""
-LOOK = 1.0
+LOOK = 0.5
+"""Seconds after which a task without an answer is looked after."""
+ASKED, FORCED = 0.8, 0.5
+"""Seconds that tasks have to end when they are asked to, and when they are killed."""
 
 
 class RayPool:
@@ -92,10 +95,10 @@ class RayPool:
             if self._closed:
                 return
             self._closed = True
-            for force in (False, True):
+            for force, seconds in ((False, ASKED), (True, FORCED)):
                 for task in self._running:
                     self._ray.cancel(task, force=force)
-                if self._changed.wait_for(lambda: not self._running, timeout=1.0):
+                if self._changed.wait_for(lambda: not self._running, timeout=seconds):
                     break
         self._ray.shutdown()
 
@@ -123,28 +126,36 @@ class RayPool:
                 self._changed.notify_all()
 
     def _wait(self, task: Any) -> Answer:
-        errors = self._ray.exceptions
-        seen = time.monotonic()
         try:
-            while not self._ray.wait([task], timeout=LOOK)[0]:
-                if self._ray.cluster_resources().get("CPU", 0) >= self._threads:
-                    seen = time.monotonic()
-                elif time.monotonic() - seen > DESERTED:
-                    self._ray.cancel(task)
-                    raise ActionFailed(
-                        "no node is left in the Ray cluster", remedy="add a node, and build again"
-                    )
+            self._look_after(task)
             answer: Answer = self._ray.get(task)
-        except errors.TaskCancelledError as error:
-            raise ActionFailed("the build was stopped") from error
-        except errors.RayTaskError as error:
-            raise ActionFailed(f"it cannot run there: {_first_line(error)}", bug=str(error)) from error
-        except errors.RayError as error:
-            raise ActionFailed(
-                f"the cluster lost it, and ran it {RETRIES} times more in vain: {_first_line(error)}",
-                remedy="see the logs of Ray on its nodes",
-            ) from error
+        except ActionFailed:
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
         return answer
+
+    def _look_after(self, task: Any) -> None:
+        """Return when there is an answer. Raises ActionFailed when no node is left that could give one."""
+        seen = time.monotonic()
+        while not self._ray.wait([task], timeout=LOOK)[0]:
+            if self._ray.cluster_resources().get("CPU", 0) >= self._threads:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > DESERTED:
+                self._ray.cancel(task)
+                raise ActionFailed("no node is left in the Ray cluster", remedy="add a node, and build again")
+
+    def _explained(self, error: Exception) -> ActionFailed:
+        """What it means for an action that Ray raised `error` instead of giving its answer."""
+        errors = self._ray.exceptions
+        if self._closed or isinstance(error, errors.TaskCancelledError):
+            return ActionFailed("the build was stopped")
+        if isinstance(error, errors.RayTaskError):
+            return ActionFailed(f"it cannot run there: {_first_line(error)}", bug=str(error))
+        return ActionFailed(
+            f"the cluster lost it, and ran it {RETRIES} times more in vain: {_first_line(error)}",
+            remedy="see the logs of Ray on its nodes",
+        )
 
 
 class _Shelf:
@@ -187,12 +198,12 @@ def _connect(address: str) -> Any:
             f"'{address}' is no address of a cluster that this machine belongs to",
             remedy="let this machine join (ray start --address=host:port --num-cpus=0), and name host:port",
         )
-    # Read when ray is imported. Ray's defaults are to retry for ever a task that takes all memory, and to
-    # look for a cluster that is gone for a quarter of an hour.
+    # Read when ray is imported. Ray's defaults are to retry for ever a task that takes all memory, to look
+    # for a cluster that is gone for a quarter of an hour, and to start another when called after the end.
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     _refuse_silent(address)
     try:
         import ray
