@@ -16,6 +16,7 @@ import numpy as np
 
 from . import ops
 from .nodes import Array, Clamp, Graph, Node, Quant, Value
+from .qoperators import with_plain_operators
 
 Accepts = Callable[[Node, Graph], bool]
 
@@ -50,7 +51,7 @@ def rewrite(graph: Graph) -> Graph:
         x -> Q -> Conv[int8, clamp](w, b) -> DQ -> y
     """
     graph = without_dead_nodes(graph)
-    graph = with_fused_clamps(graph)
+    graph = with_plain_operators(with_fused_clamps(graph), integer())
     graph = with_folded_pairs(graph)
     return without_dead_nodes(with_constant_weights(graph))
 

@@ -173,6 +173,18 @@ def test_every_element_equals_onnxruntimes(name: str, program: Program) -> None:
     np.testing.assert_array_equal(got, wanted)
 
 
+def test_the_integer_operators_of_onnx_run_on_the_same_kernels(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    names = ["conv 3x3", "conv of uint8", "conv in groups, odd outputs", "depthwise conv in place", "matmul"]
+    models = [CASES[n][1] for n in names]
+    program = build(tmp_path_factory.mktemp("qlinear"), [source(m, f"m{i}") for i, m in enumerate(models)])
+    for index, (name, model) in enumerate(zip(names, models, strict=True)):
+        feeds = CASES[name][2]
+        (got,), (wanted,) = program.run(index, feeds).values(), reference(model, feeds).values()
+        np.testing.assert_array_equal(got, wanted, err_msg=name)
+
+
 @pytest.mark.parametrize("name", EXPECTED_KERNELS)
 def test_a_pair_of_quantization_nodes_becomes_one_integer_kernel(name: str) -> None:
     from sprue.targets.c.check import lowered
