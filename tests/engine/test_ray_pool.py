@@ -276,7 +276,7 @@ def test_an_address_without_a_cluster_is_an_error_of_the_user(address: str) -> N
 def test_a_build_survives_the_death_of_a_node(
     tmp_path: Path, cluster: RayPool, marks: Callable[[], list[Mark]]
 ) -> None:
-    """The last test of this cluster: it loses a node."""
+    """The tests after this one have one node less."""
     actions = mixing(tmp_path, seconds=2.0, marks=str(tmp_path / "marks"))
     killed: list[str] = []
 
@@ -293,9 +293,36 @@ def test_a_build_survives_the_death_of_a_node(
     interrupted = {m.name for m in starts if m.node == killed[0]}
     with Pool(2, 1) as pool:
         here = run(actions, Cache(tmp_path / "here"), pool)
-    assert {o.state for o in there.values()} == {"done"}
+    assert {name: str(o.failure) for name, o in there.items() if o.failure is not None} == {}
     assert files(there) == files(here)
     again = {m.name for m in starts if m.node != killed[0]}
     assert len(interrupted) >= 1
     assert interrupted & again, "nothing that the killed node had begun was run again elsewhere"
     until(lambda: not any(alive(m.pid) for m in starts if m.node == killed[0]), 30.0)
+
+
+def test_a_cluster_that_has_lost_all_nodes_is_given_up(
+    tmp_path: Path,
+    cluster: RayPool,
+    marks: Callable[[], list[Mark]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last test of this cluster."""
+    monkeypatch.setattr("sprue.engine.ray_pool.DESERTED", 1.0)
+    long = action("long", "sleep", timeout=600.0, marks=str(tmp_path / "marks"))
+    outcomes: dict[str, Outcome] = {}
+    building = threading.Thread(target=lambda: outcomes.update(run([long], Cache(tmp_path / "c"), cluster)))
+    building.start()
+    killed: set[str] = set()
+
+    def kill_next() -> bool:
+        """Kill the node of the newest start. Whether the build has ended."""
+        for node in {m.node for m in marks()} - killed:
+            killed.add(node)
+            os.kill(int(node), signal.SIGKILL)
+        return not building.is_alive()
+
+    until(kill_next, 90.0)
+    failure = outcomes["long"].failure
+    assert failure is not None
+    assert failure.what == "no node is left in the Ray cluster"
