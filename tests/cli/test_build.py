@@ -130,6 +130,7 @@ def test_bundle_commands_find_and_prove_it(once: tuple[Path, dict[str, Any], Pat
     assert "targets/null/golden/inputs.npz is damaged" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_edited_recipe_makes_only_what_depends_on_it_anew(project: Path, sprue: Run) -> None:
     own = {"SPRUE_CACHE": str(project / "cache")}
     first = built(sprue, project, **own)
@@ -201,6 +202,7 @@ def test_calibration_data_is_wanted_only_by_what_needs_it(project: Path, sprue: 
         assert 'add calibration = "calibration.npz" to [data]' in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_python_source_is_built_and_kept_in_the_cache(project: Path, sprue: Run) -> None:
     tiny = project / "models" / "tiny"
     (tiny / "train.py").write_text(
