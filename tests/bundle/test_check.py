@@ -57,7 +57,7 @@ def test_a_flipped_bit_in_any_file_is_found_by_both(bundle: Path) -> None:
 
 
 def test_any_flipped_bit_in_the_sums_or_the_manifest_is_found(bundle: Path) -> None:
-    for name, step in ((SUMS, 1), (MANIFEST, 5)):
+    for name, step in ((SUMS, 1), (MANIFEST, 11)):
         good = (bundle / name).read_bytes()
         for i in range(0, len(good), step):
             (bundle / name).write_bytes(good[:i] + bytes([good[i] ^ (1 << i % 8)]) + good[i + 1 :])

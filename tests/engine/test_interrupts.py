@@ -75,7 +75,7 @@ def assert_nothing_torn(folder: Path) -> None:
 )
 def test_ctrl_c_stops_within_two_seconds_and_the_next_build_goes_on(tmp_path: Path, after: float) -> None:
     folder = tmp_path / "cache"
-    build = start(folder, 1, 0.15)
+    build = start(folder, 1, 0.08)
     assert build.stdout is not None
     assert build.stdout.readline() == "pool\n"
     time.sleep(after)
@@ -88,7 +88,7 @@ def test_ctrl_c_stops_within_two_seconds_and_the_next_build_goes_on(tmp_path: Pa
     assert all_gone(folder)
     assert not (folder / "work").exists() or list((folder / "work").iterdir()) == []
     assert_nothing_torn(folder)
-    assert finished(start(folder, 1, 0.15)) == finished(start(tmp_path / "undisturbed", 1))
+    assert finished(start(folder, 1, 0.08)) == finished(start(tmp_path / "undisturbed", 1))
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,13 @@ def test_a_killed_build_takes_its_busy_workers_with_it(tmp_path: Path, how: sign
     assert all_gone(folder)
 
 
-def killed_and_resumed(folder: Path, seed: int) -> int:
-    """Build with kill -9 at random moments until one gets through; how many were killed."""
+def killed_and_resumed(folder: Path, seed: int, most: int) -> int:
+    """Build with kill -9 at random moments, `most` times or until one gets through; how many were killed."""
     rng = random.Random(seed)
     undisturbed = finished(start(folder / "undisturbed", seed))
     cache = folder / "cache"
-    for count in range(50):
+    killed = 0
+    for count in range(most):
         build = start(cache, seed, 0.01)
         time.sleep(rng.uniform(0.1, 0.4 + 0.1 * count))
         if build.poll() is None:
@@ -123,20 +124,21 @@ def killed_and_resumed(folder: Path, seed: int) -> int:
             assert_nothing_torn(cache)
         if build.returncode == 0:
             break
+        killed += 1
     assert finished(start(cache, seed, 0.01)) == undisturbed
     assert all_gone(cache)
     assert list((cache / "work").iterdir()) == []
-    return count
+    return killed
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_build_that_was_killed_and_resumed_makes_the_same(tmp_path: Path, seed: int) -> None:
-    killed_and_resumed(tmp_path, seed)
+    assert killed_and_resumed(tmp_path, seed, 3) > 0
 
 
 @pytest.mark.slow
 def test_twenty_killed_builds_make_the_same(tmp_path: Path) -> None:
-    killed = sum(killed_and_resumed(tmp_path / str(seed), seed) for seed in range(2, 22))
+    killed = sum(killed_and_resumed(tmp_path / str(seed), seed, 50) for seed in range(2, 22))
     print(f"{killed} kills, none left anything wrong")
     assert killed >= 20
 
