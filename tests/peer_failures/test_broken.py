@@ -47,7 +47,7 @@ def test_a_loader_that_fails_fails_the_build_and_the_next_one_is_healthy(tiny: P
         assert words in tiny.refused(code=2)
     shutil.rmtree(tiny.folder / "models")
     shutil.copytree(whole, tiny.folder / "models")
-    assert "verify" in ran(tiny.build())
+    assert "parity" in ran(tiny.build())
 
 
 # Peer: a healthy run after a failed one is given the failure.
