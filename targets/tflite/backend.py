@@ -175,6 +175,7 @@ def _built(lowered: Lowered, variant: Variant, calibration: Samples) -> bytes:
         batch,
         per_tensor=tflite_runtime.FEATURE in variant.target.features,
         narrow=quantize.narrow_embeddings(lowered.outputs),
+        products=quantize.constant_products(lowered.outputs),
     )
 
 

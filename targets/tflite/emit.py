@@ -224,7 +224,10 @@ class Emitter:
         return self.op("BROADCAST_TO", [x, self.constant(shape, np.int32)], shape, x.dtype)
 
     def fully_connected(self, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
-        """[..., k] x weights [n, k] + bias [n] -> [..., n]."""
+        """[..., k] x weights [n, k] + bias [n] -> [..., n]. A constant times a constant is computed here."""
+        if x.data is not None and weights.data is not None and (bias is None or bias.data is not None):
+            made = x.data @ weights.data.T + (0 if bias is None or bias.data is None else bias.data)
+            return self.constant(made, x.dtype)
         shape = (*x.shape[:-1], weights.shape[0])
         return self.op("FULLY_CONNECTED", [x, weights, bias], shape, x.dtype, keepNumDims=x.rank > 2)
 

@@ -74,6 +74,12 @@ def narrow_embeddings(outputs: Sequence[Tensor]) -> list[str]:
     return [name for name, table in tables if table is not None and table.shape[1] < MIN_ROW]
 
 
+def constant_products(outputs: Sequence[Tensor]) -> list[str]:
+    """The results of the BATCH_MATMUL that have a constant operand."""
+    found = [o for o in reachable(outputs) if o.code == "BATCH_MATMUL"]
+    return [o.outputs[0].name for o in found if any(t is not None and t.data is not None for t in o.inputs)]
+
+
 def quantize_rest(
     data: bytes,
     precision: str,
@@ -82,11 +88,13 @@ def quantize_rest(
     *,
     per_tensor: bool,
     narrow: Sequence[str] = (),
+    products: Sequence[str] = (),
 ) -> bytes:
     """int8 by ai-edge-quantizer: the flatbuffer of a float graph -> that of the quantized one.
 
     `per_tensor` gives FULLY_CONNECTED and EMBEDDING_LOOKUP one scale a matrix instead of one a row: see
-    `tflite_runtime.py`; so do the embeddings named in `narrow`.
+    `tflite_runtime.py`; so do the embeddings named in `narrow`. The `products` keep float activations: with
+    static ones ai-edge-quantizer 0.10 makes files that compute nonsense.
     Calibration takes the widest range of each tensor over all samples, so their order does not matter.
     Raises SprueError when the calibration data are missing or not finite.
     """
@@ -95,7 +103,7 @@ def quantize_rest(
     with quiet(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         made = quantizer.Quantizer(bytearray(data))
         given = recipe.dynamic_wi8_afp32() if precision == "int8-dynamic" else recipe.static_wi8_ai8()
-        made.load_quantization_recipe([*given, *_exceptions(precision, per_tensor, narrow)])
+        made.load_quantization_recipe([*given, *_exceptions(precision, per_tensor, narrow, products)])
         ranges = _ranges(data, made, calibration, batch) if made.need_calibration else None
         try:
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
@@ -108,7 +116,7 @@ def quantize_rest(
     return _stamped(bytes(result.quantized_model))
 
 
-def _exceptions(precision: str, per_tensor: bool, narrow: Sequence[str]) -> Recipe:
+def _exceptions(precision: str, per_tensor: bool, narrow: Sequence[str], products: Sequence[str]) -> Recipe:
     """Later entries win: what the plain recipe would do and must not."""
     activation = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
     weight = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
@@ -119,11 +127,13 @@ def _exceptions(precision: str, per_tensor: bool, narrow: Sequence[str]) -> Reci
     tables = [_rule("EMBEDDING_LOOKUP", small, f"^{re.escape(name)};") for name in narrow]
     static = dynamic | {"activation_tensor_config": activation}
     if precision == "int8-dynamic":
-        plain = [_rule(o, dynamic) for o in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")] if per_tensor else []
+        matrices = ("FULLY_CONNECTED", "EMBEDDING_LOOKUP", "BATCH_MATMUL")
+        plain = [_rule(o, dynamic) for o in matrices] if per_tensor else []
         return [*plain, *tables]
     kept = [_rule("INPUT"), _rule("OUTPUT"), _rule("*", regex=re.escape(STATE))]
     dense = [_rule("FULLY_CONNECTED", static)] if per_tensor else []
-    return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *tables, *kept]
+    mixed = [_rule("BATCH_MATMUL", dynamic, f"^{re.escape(name)};") for name in products]
+    return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *tables, *mixed, *kept]
 
 
 def _rule(operation: str, tensors: Mapping[str, object] | None = None, regex: str = ".*") -> Rule:

@@ -23,10 +23,26 @@ def matmul(g: Graph, node: Node) -> Tensor:
     if b.const is not None and b.rank >= 1 and math.prod(b.shape[:-2]) == 1 and b.rank <= max(a.rank, 2):
         w = b.const.reshape(b.shape[-2:] if b.rank > 1 else (*b.shape, 1)).T.astype(dtype, copy=False)
         made = _dense(g, x, w, b.name, None)
+    elif a.const is not None and a.rank >= 2 and b.rank >= 2:
+        made = _constant_first(g, a, b, dtype)
     else:
         y = g.cast(g.tensor(b), dtype)
         made = g.matmul(x, g.reshape(y, (*b.shape, 1)) if b.rank == 1 else y)
     return g.cast(g.reshape(made, node.outputs[0].shape), a.dtype)
+
+
+def _constant_first(g: Graph, a: Value, b: Value, dtype: np.dtype[np.generic]) -> Tensor:
+    """A B as (B' A')': kernels and quantizers want what is constant on the right."""
+    turned = (*range(b.rank - 2), b.rank - 1, b.rank - 2)
+    y = g.cast(g.view(b, turned), dtype)
+    assert a.const is not None
+    if math.prod(a.shape[:-2]) == 1 and a.rank <= b.rank:
+        w = a.const.reshape(a.shape[-2:]).astype(dtype, copy=False)
+        made = g.fully_connected(y, g.constant(w, hint=a.name), None)
+    else:
+        made = g.matmul(y, g.constant(np.swapaxes(a.const, -1, -2).astype(dtype, copy=False), hint=a.name))
+    rank = made.rank
+    return g.transpose(made, (*range(rank - 2), rank - 1, rank - 2))
 
 
 @lowers("Gemm")
