@@ -174,11 +174,13 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     if groups > 1 and sizes["inputs"] == 1:
         rows, columns = padded_plane(shape)
         params |= {"rows": rows, "columns": columns, "ahead": 2}
-        plane = Scratch(rows * columns * 2 + 2)
-        flat = Flash(weights, f"weights_{node.name}")
+        plane = Scratch(rows * columns * 2 + 2)  # a pair may begin at the last element
+        paired = shape.dilations[1] == 1 and shape.kernel[1] > 1 and shape.kernel[0] * shape.kernel[1] <= 25
+        flat = Flash(paired_words(weights) if paired else weights, f"weights_{node.name}")
         arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
         reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
-        return [Call("conv_depthwise_int8.c.j2", params, arguments, reuse)]
+        template = "conv_depthwise_pairs_int8.c.j2" if paired else "conv_depthwise_int8.c.j2"
+        return [Call(template, params, arguments, reuse)]
     depth = int(np.prod(weights.shape[1:]))
     quads = -(-depth // 4)
     tile = min(effort.tile, 2, shape.result[0] * shape.result[1])
@@ -190,6 +192,14 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     )  # fmt: skip
     reuse = _in_place(node, shape, sizes) if node.result else ()
     return [Call("conv_tiled_int8.c.j2", params, arguments, reuse)]
+
+
+def paired_words(weights: Array) -> Array:
+    """[outputs, 1, height, width] int8 -> uint32: two neighbours of a row as 16-bit halves."""
+    wide = weights.reshape(len(weights), *weights.shape[-2:] if weights.ndim == 4 else (1, weights.shape[-1]))
+    filled = np.zeros((*wide.shape[:2], wide.shape[2] + wide.shape[2] % 2), np.int16)
+    filled[:, :, : wide.shape[2]] = wide
+    return filled.view("<u4").astype(np.uint32).ravel()
 
 
 def packed_words(rows: Array, block: int = INTEGER_BLOCK) -> Array:

@@ -135,8 +135,10 @@ CASES = {
     "depthwise conv with stride": convolution(
         (1, 4, 9, 10), (8, 1, 5, 3), group=4, pads=[2, 1, 2, 1], strides=[2, 2]
     ),
+    "depthwise conv with dilation": convolution((1, 4, 9, 10), (4, 1, 3, 3), group=4, dilations=[1, 2]),
+    "depthwise conv of one dimension": convolution((1, 4, 20), (4, 1, 5), group=4, pads=[2, 2]),
     "matmul": product(5, 19, 7),
-    "matmul of one row": product(1, 64, 10),
+    "matmul of one row": product(1, 64, 40),
     "add": elementwise("Add", "0.05"),
     "mul": elementwise("Mul", "0.05"),
     "sub": elementwise("Sub", "0.05"),
@@ -150,7 +152,8 @@ CASES = {
 EXPECTED_KERNELS = {
     "conv 3x3": "conv_tiled_int8",
     "conv of uint8": "conv_tiled_int8",
-    "depthwise conv in place": "conv_depthwise_int8",
+    "depthwise conv in place": "conv_depthwise_pairs_int8",
+    "depthwise conv with dilation": "conv_depthwise_int8",
     "matmul": "linear_int8",
     "sigmoid": "table",
 }
