@@ -112,7 +112,8 @@ class Choice:
 class Recipe:
     """The effective recipe. `origins`: dotted key -> (value, place it came from), for `show --resolved`.
 
-    `files`: every TOML file that it was made of, with the sha256 that it had.
+    `files`: every TOML file that it was made of, with the sha256 that it had. `partial`: some targets or
+    variants were left out.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Recipe:
     origins: Mapping[str, tuple[Any, str]]
     base: Path | None = None
     files: Mapping[Path, str] = field(default_factory=dict)
+    partial: bool = False
 
     def only(self, targets: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> Recipe:
         """The recipe with only the named targets and variants. Raises SprueError for an unknown name."""
@@ -145,7 +147,8 @@ class Recipe:
         if variants:
             kept = [replace(c, variants=tuple(v for v in c.variants if v.id in variants)) for c in chosen]
             chosen = [c for c in kept if c.variants]
-        return replace(self, choices=tuple(chosen))
+        partial = self.partial or tuple(chosen) != self.choices
+        return replace(self, choices=tuple(chosen), partial=partial)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -39,7 +39,7 @@ def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
     with store.staging() as folder:
         _lay_out(build, cache, folder)
         manifest = freeze(folder, _fields(build))
-        return manifest, store.keep(folder, manifest)
+        return manifest, store.keep(folder, manifest, latest=not build.recipe.partial)
 
 
 def _lay_out(build: Build, cache: Cache, folder: Path) -> None:

@@ -20,6 +20,7 @@ def summarise(build: Build, bundle: tuple[str, Path] | None) -> dict[str, Any]:
         "version": build.recipe.version,
         "extends": None if build.recipe.base is None else str(build.recipe.base),
         "reference": dict(build.reference),
+        "partial": build.recipe.partial,
         "parity": build.parity,
         "targets": [_target(t) for t in build.targets],
         "actions": {name: outcome.state for name, outcome in build.outcomes.items()},
@@ -36,6 +37,7 @@ def refused(path: Path, error: SprueError) -> dict[str, Any]:
         "version": None,
         "extends": None,
         "reference": {},
+        "partial": False,
         "parity": None,
         "targets": [],
         "actions": {},
@@ -75,6 +77,7 @@ def dependencies(build: Build, bundle: Path | None) -> dict[Path, str] | None:
             break
     if bundle is not None:
         files |= {p: file_digest(p) for p in sorted(bundle.rglob("*")) if p.is_file()}
+    if bundle is not None and not recipe.partial:
         latest = bundle.parent / f"{recipe.version}.json"
         files[latest] = file_digest(latest)
     return files

@@ -50,8 +50,11 @@ class Store:
             folder.chmod(0o755)
             yield folder
 
-    def keep(self, staged: Path, manifest: Manifest) -> Path:
-        """Move a frozen bundle into its place. One that is there already stays, unless it is damaged."""
+    def keep(self, staged: Path, manifest: Manifest, *, latest: bool = True) -> Path:
+        """Move a frozen bundle into its place. One that is there already stays, unless it is damaged.
+
+        `latest`: it is what <name>@<version> means from now on.
+        """
         ident = manifest.id()
         place = self.folder / manifest.name / f"{manifest.version}-{ident[:12]}"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +66,8 @@ class Store:
                 sync_tree(staged)
                 staged.rename(place)
                 sync_folder(place.parent)
-            write_file(place.parent / f"{manifest.version}.json", canonical({"id": ident}))
+            if latest:
+                write_file(place.parent / f"{manifest.version}.json", canonical({"id": ident}))
         return place
 
     def bundles(self) -> list[Stored]:

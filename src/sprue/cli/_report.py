@@ -117,7 +117,8 @@ def _print_parity(summary: Summary) -> None:
 def _print_end(summary: Summary) -> None:
     bundle = summary["bundle"]
     if bundle is not None:
-        click.echo(f"bundle {summary['recipe']}@{summary['version']}  {bundle['id']}")
+        part = " (of a part of the recipe)" if summary["partial"] else ""
+        click.echo(f"bundle {summary['recipe']}@{summary['version']}{part}  {bundle['id']}")
         click.echo(f"  {_relative(Path(bundle['folder']))}")
     elif not summary["ok"]:
         lost = [t["target"] for t in summary["targets"] if t["kept"] is None]
