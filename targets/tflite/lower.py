@@ -103,10 +103,12 @@ class _Walk:
 
     def _opset(self, opset: int) -> None:
         newest = onnx.defs.onnx_opset_version()
-        if not OLDEST_OPSET <= opset <= newest:
+        changed = [n for n in self.model.graph.node if opset < OLDEST_OPSET and _changed(n, opset)]
+        if opset > newest or changed:
+            name, op = (changed[0].name, changed[0].op_type) if changed else ("", "")
             reason = f"operator set {opset}; sprue's lowering knows {OLDEST_OPSET} to {newest}"
             self._find(
-                "", "", reason, "convert it with onnx.version_converter, or export it anew", "operator"
+                *where, reason, "convert it with onnx.version_converter, or export it anew", "operator"
             )
 
     def _outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -255,6 +257,17 @@ class _Walk:
 
     def _find(self, node: str, op: str, reason: str, remedy: str, kind: str) -> None:
         self.findings.append(Finding(kind, node, op, reason, remedy))  # type: ignore[arg-type]  # a Literal
+
+
+def _changed(node: NodeProto, opset: int) -> bool:
+    """Whether the operator meant something else in this operator set than in the oldest that we know."""
+    try:
+        versions = [
+            onnx.defs.get_schema(node.op_type, v, node.domain).since_version for v in (opset, OLDEST_OPSET)
+        ]
+    except onnx.defs.SchemaError:
+        return False  # named as unsupported elsewhere
+    return versions[0] != versions[1]
 
 
 def _names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:

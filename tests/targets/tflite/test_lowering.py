@@ -296,9 +296,9 @@ def test_behind_a_flattened_image_the_weights_are_reordered_and_not_the_image(tm
 
 @pytest.mark.parametrize("opset", [6, 99])
 def test_an_operator_set_that_is_too_old_or_too_new_is_found(opset: int) -> None:
-    source = model([node("Relu", ["x"], ["y"])], {"x": [1, 3]}, ["y"], opset=opset)
+    source = model([node("Add", ["x", "x"], ["y"])], {"x": [1, 3]}, ["y"], opset=opset)
     found = BACKEND.check(source, variant("float32"))
-    assert [f.kind for f in found] == ["operator"]
+    assert {f.kind for f in found} == {"operator"}
     assert f"operator set {opset}" in found[0].reason
 
 
