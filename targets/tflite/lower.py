@@ -107,9 +107,8 @@ class _Walk:
         if opset > newest or changed:
             name, op = (changed[0].name, changed[0].op_type) if changed else ("", "")
             reason = f"operator set {opset}; sprue's lowering knows {OLDEST_OPSET} to {newest}"
-            self._find(
-                *where, reason, "convert it with onnx.version_converter, or export it anew", "operator"
-            )
+            remedy = "convert it with onnx.version_converter, or export it anew"
+            self._find(name, op, reason, remedy, "operator")
 
     def _outputs(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         made: list[Tensor] = []
