@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -101,12 +101,17 @@ def read_entry(path: Path) -> Entry | None:
 
 def files(folder: Path) -> Iterator[File]:
     """The files below `folder`, in no order; what vanishes meanwhile is left out."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            try:
-                found = path.lstat()
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(found.st_mode):
-                yield File(path, found.st_size, found.st_mtime_ns)
+    waiting = [str(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                there = list(found)
+        except FileNotFoundError:
+            continue
+        for entry in there:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    seen = entry.stat(follow_symlinks=False)
+                    yield File(Path(entry.path), seen.st_size, seen.st_mtime_ns)
