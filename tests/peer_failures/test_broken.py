@@ -53,6 +53,7 @@ def test_a_loader_that_fails_fails_the_build_and_the_next_one_is_healthy(tiny: P
 # Peer: a healthy run after a failed one is given the failure.
 
 
+@pytest.mark.slow
 def test_a_failure_is_not_remembered_for_the_same_key(gated: tuple[Project, Path]) -> None:
     project, gate = gated
     (gate / "shut").touch()

@@ -111,6 +111,7 @@ def test_a_recipe_edited_while_a_build_runs_is_not_taken_for_the_one_that_it_use
     assert [v["variant"] for v in after["targets"][0]["variants"]] == ["gated-float16"]
 
 
+@pytest.mark.slow
 def test_another_version_of_the_quantizer_makes_the_model_anew(built: Project, tmp_path: Path) -> None:
     metadata = tmp_path / "other" / "onnxruntime-99.1.0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
