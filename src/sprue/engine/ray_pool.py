@@ -58,8 +58,8 @@ class RayPool:
         self._ray = _connect(address)
         try:
             self._facts, self._expected = facts, dict(facts())
-            self.size = _slots(self._ray, threads, jobs)
             _check_nodes(self._ray, facts, self._expected)
+            self.size = _slots(self._ray, threads, jobs)
             self._perform = self._ray.remote(num_cpus=threads, max_retries=RETRIES)(perform)
         except BaseException:
             self._ray.shutdown()
@@ -238,14 +238,18 @@ def _no_cluster(address: str, error: Exception) -> SprueError:
 
 
 def _slots(ray: Any, threads: int, jobs: int | None) -> int:
-    nodes = [n for n in ray.nodes() if n["Alive"]]
-    found = sum(int(n["Resources"].get("CPU", 0)) // threads for n in nodes)
+    found = sum(int(n["Resources"]["CPU"]) // threads for n in _nodes(ray).values())
     if not found:
         raise SprueError(
-            f"none of the {len(nodes)} nodes of the Ray cluster has {threads} cores for a build",
+            "no node of the Ray cluster has a core for a build",
             remedy="let machines join it: ray start --address=host:port",
         )
     return min(found, jobs or found)
+
+
+def _nodes(ray: Any) -> dict[str, Mapping[str, Any]]:
+    """The nodes that live and may run something, by id."""
+    return {n["NodeID"]: n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0)}
 
 
 def _check_nodes(ray: Any, facts: Facts, expected: Mapping[str, str]) -> None:
@@ -253,34 +257,31 @@ def _check_nodes(ray: Any, facts: Facts, expected: Mapping[str, str]) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0, max_retries=0)(facts)
-    asked: dict[Any, str] = {}
-    for node in ray.nodes():
-        if node["Alive"] and node["Resources"].get("CPU", 0):
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[ask.options(scheduling_strategy=there).remote()] = _name(node)
-    _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=STARTING)
-    wrong = [f"{asked[task]} did not answer within {STARTING:g} s" for task in silent]
-    for task, name in asked.items():
-        if task in silent:
-            ray.cancel(task, force=True)
-            continue
+    asked = {}
+    for node in _nodes(ray).values():
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked[ask.options(scheduling_strategy=there).remote()] = node
+    ray.wait(list(asked), num_returns=max(1, len(asked)), timeout=STARTING)
+    wrong = []
+    for task, node in asked.items():
         try:
-            found = differences(expected, ray.get(task))
+            found = differences(expected, ray.get(task, timeout=0))
+        except ray.exceptions.GetTimeoutError:
+            ray.cancel(task, force=True)
+            trouble = f"{_name(node)} did not answer within {STARTING:g} s"
         except ray.exceptions.RayError as error:
-            wrong.append(f"{name} cannot run sprue: {_first_line(error)}")
-            continue
-        if found:
-            wrong.append(_one_line(unlike(name, found)))
+            trouble = f"{_name(node)} cannot run sprue: {_first_line(error)}"
+        else:
+            difference = unlike(_name(node), found)
+            trouble = f"{difference.where}: {difference.what}" if found else ""
+        if trouble and node["NodeID"] in _nodes(ray):  # else it died meanwhile, and is no matter
+            wrong.append(trouble)
     if wrong:
         raise SprueError("\n  ".join(wrong), remedy="install the same there, or take it out of the cluster")
 
 
 def _name(node: Mapping[str, Any]) -> str:
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})"
-
-
-def _one_line(error: ActionFailed) -> str:
-    return f"{error.where}: {error.what}"
 
 
 def _first_line(error: BaseException) -> str:
