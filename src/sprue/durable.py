@@ -22,7 +22,8 @@ def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable:
     """Put `data` at `path` atomically; the file is read-only afterwards.
 
     It is written in `scratch` first, a folder on the same file system (default: the one it goes to). Not
-    `durable`: it may be empty or old after a power cut, which is enough for what is only a hint.
+    `durable`: it may be empty or old after a power cut, which is enough for what is hashed when it is read
+    and can be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".tmp-", dir=scratch or path.parent)
@@ -42,12 +43,10 @@ def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable:
 
 
 def move_file(source: Path, path: Path) -> None:
-    """Move a file on the same file system to `path`, atomically and durably; it is read-only afterwards."""
+    """Move a file on the same file system to `path`, atomically, not durably; it is read-only afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     source.chmod(0o444)
-    sync_file(source)
     source.replace(path)
-    sync_folder(path.parent)
 
 
 @contextmanager

@@ -9,7 +9,8 @@
     <cache>/builds/                     a file for each build that runs, locked as long as its process lives
 
 Every file is written whole or not at all, so processes may share a cache without locks: two that make the
-same thing write the same bytes. An entry's time of change is when it was last used, give or take an hour or a
+same thing write the same bytes. Nothing is synced to disk: what a power cut tears does not hash to its name, and is
+made again. (Bundles are synced; they are the product.) An entry's time of change is when it was last used, give or take an hour or a
 build; a blob's is when it was last added. `collect` removes by them, and docs/cache.md says why it is safe.
 """
 
@@ -146,7 +147,7 @@ class Cache:
         entry = Entry(key, name, dict(parts), files, round(seconds, 4))
         body = vars(entry)
         record = canonical({"entry": body, "sha256": digest(canonical(body))})
-        write_file(self._entry_path(key), record, scratch=made.parent)
+        write_file(self._entry_path(key), record, scratch=made.parent, durable=False)
         with contextlib.suppress(FileNotFoundError):
             self._stamp(self._entry_path(key))
         self.remember(entry)
