@@ -22,8 +22,12 @@ MICROSOFT = "com.microsoft"
 
 
 def codes(dtype: str, *shape: int) -> Array:
-    limits = np.iinfo(dtype)
-    return RNG.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype)
+    limits = np.iinfo(dtype)  # from a seed of its own: a new case must not change the others
+    return (
+        np.random.default_rng([len(dtype), *shape])
+        .integers(limits.min, limits.max, shape, endpoint=True)
+        .astype(dtype)
+    )
 
 
 def scale(value: float) -> Array:
@@ -225,7 +229,7 @@ def test_average_pools_differ_by_one_step_at_most(tmp_path_factory: pytest.TempP
         got = program.run(index, feeds)["y0"].astype(int)
         (wanted,) = reference(model, feeds).values()
         assert np.abs(got - wanted).max() <= 1
-        assert (got != wanted).mean() <= 0.02
+        assert (got != wanted).sum() <= max(1, 0.02 * got.size)
 
 
 def test_a_global_average_equals_the_integer_operator_of_onnxruntime(
