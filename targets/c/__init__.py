@@ -34,7 +34,7 @@ class CBackend:
     """See the module's docstring. Precisions: float32, and int8-static (QDQ folded into integer kernels)."""
 
     name = "c"
-    version = 2
+    version = 3
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
 
     def available(self) -> Availability:
