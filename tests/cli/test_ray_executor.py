@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ pytest.importorskip("ray", reason="the Ray executor needs the extra sprue[ray]")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ROOT / "recipes"
 CLUSTER = ROOT / "tests" / "engine" / "ray_cluster.py"
 ONE = ("--target", "server-cpu", "--variant", "onnxruntime-int8-static")
 
@@ -42,12 +42,17 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def build(sprue: Run, tmp_path: Path) -> Run:
-    """`build(name, *arguments, **environment)`: with a cache and a store of that name."""
+    """`build(name, *arguments, **environment)`: with a cache and a store of that name.
+
+    It builds a copy: in a checkout the bundle's id changes with each commit.
+    """
+    for folder in ("recipes", "models"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
 
     def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         own = ("--cache", f"{name}/cache", "--store", f"{name}/store")
         plain = {"SPRUE_TARGETS": "", "SOURCE_DATE_EPOCH": "1700000000", **environment}
-        return sprue(tmp_path, "build", RECIPES / "digits.toml", *own, *arguments, **plain)
+        return sprue(tmp_path, "build", "recipes/digits.toml", *own, *arguments, **plain)
 
     return run
 
@@ -91,7 +96,7 @@ def test_an_interrupt_stops_the_build_and_the_next_one_goes_on(
     arguments = ("--executor", "ray", "--ray-address", address)
     own = ("--cache", "stopped/cache", "--store", "stopped/store")
     with subprocess.Popen(
-        [sys.executable, "-m", "sprue", "build", str(RECIPES / "digits.toml"), *own, *arguments],
+        [sys.executable, "-m", "sprue", "build", "recipes/digits.toml", *own, *arguments],
         cwd=tmp_path,
         env={**os.environ, "SPRUE_TARGETS": "", "SOURCE_DATE_EPOCH": "1700000000"},
         stdout=subprocess.PIPE,
