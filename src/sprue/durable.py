@@ -25,7 +25,8 @@ def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable:
     `durable`: it may be empty or old after a power cut, which is enough for what is hashed when it is read
     and can be made again.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if scratch is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".tmp-", dir=scratch or path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -34,7 +35,7 @@ def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable:
             if durable:
                 os.fsync(stream.fileno())
             os.fchmod(stream.fileno(), 0o444)
-        Path(name).replace(path)
+        _replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -44,9 +45,17 @@ def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable:
 
 def move_file(source: Path, path: Path) -> None:
     """Move a file on the same file system to `path`, atomically, not durably; it is read-only afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     source.chmod(0o444)
-    source.replace(path)
+    _replace(source, path)
+
+
+def _replace(source: Path | str, path: Path) -> None:
+    """Rename; the folder is nearly always there, so it is made only when it turns out not to be."""
+    try:
+        os.replace(source, path)  # noqa: PTH105  # both may be plain strings
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, path)  # noqa: PTH105
 
 
 @contextmanager

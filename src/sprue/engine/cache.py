@@ -9,9 +9,10 @@
     <cache>/builds/                     a file for each build that runs, locked as long as its process lives
 
 Every file is written whole or not at all, so processes may share a cache without locks: two that make the
-same thing write the same bytes. Nothing is synced to disk: what a power cut tears does not hash to its name, and is
-made again. (Bundles are synced; they are the product.) An entry's time of change is when it was last used, give or take an hour or a
-build; a blob's is when it was last added. `collect` removes by them, and docs/cache.md says why it is safe.
+same thing write the same bytes. Nothing is synced to disk: what a power cut tears does not hash to its name,
+and is made again. (Bundles are synced; they are the product.) An entry's time of change is when it was last
+used, give or take an hour or a build; a blob's is when it was last added. `collect` removes by them, and
+docs/cache.md says why it is safe.
 """
 
 from __future__ import annotations
