@@ -53,11 +53,11 @@ def _listen(requests: TextIO, waiting: SimpleQueue[str]) -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    os.chdir(Path(request["out"]).parent)
+    try:
+        _begin(request)
+    except OSError as error:  # a full disk; and there is no log to say more in
+        words = {"what": f"it cannot begin: {error.strerror}", "where": str(error.filename), "remedy": ""}
+        return {"ok": False, "refused": False, **words, "bug": ""}
     started = time.perf_counter()
     try:
         _call(request)
@@ -75,6 +75,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "refused": False, **words, "bug": bug}
     finally:
         _flush()
+
+
+def _begin(request: dict[str, Any]) -> None:
+    """Let what is printed go to the action's log, and go to its work folder."""
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.chdir(Path(request["out"]).parent)
 
 
 def _flush() -> None:
