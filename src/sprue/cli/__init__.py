@@ -6,6 +6,7 @@ heavy at its top.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -78,7 +79,8 @@ def main() -> None:
 
 def _say(error: SprueError) -> None:
     """For people on standard error; and with --json for machines, whose standard output is always JSON."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-    if "--json" in sys.argv:
-        said = {"what": error.what, "where": error.where, "remedy": error.remedy}
-        click.echo(json.dumps({"ok": False, "error": said}, indent=2))
+    said = {"what": error.what, "where": error.where, "remedy": error.remedy}
+    with contextlib.suppress(OSError):  # on a full disk the exit code must do
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"ok": False, "error": said}, indent=2))

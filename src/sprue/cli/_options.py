@@ -40,6 +40,7 @@ cache_option = click.option(
 def print_json(value: Any) -> None:
     json.dump(value, sys.stdout, indent=2, sort_keys=True, ensure_ascii=False)
     sys.stdout.write("\n")
+    sys.stdout.flush()  # so that a full disk is an error, and not a line that nobody sees at exit
 
 
 def open_cache(folder: Path | None) -> Cache:
