@@ -33,13 +33,20 @@ TIMED = ("load", "latency", "latency_p50", "latency_p95")
 
 
 def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
-    """Freeze a build that is `ok`. Raises CheckError when it is not: nothing half good is ever frozen."""
+    """Freeze a build that is `ok`. Raises CheckError when it is not: nothing half good is ever frozen.
+
+    Raises SprueError when the store cannot be written, or what was made is gone or damaged since.
+    """
     if not build.ok:
         raise CheckError("the build did not do all it was asked for, so there is no bundle")
-    with store.staging() as folder:
-        _lay_out(build, cache, folder)
-        manifest = freeze(folder, _fields(build))
-        return manifest, store.keep(folder, manifest, latest=not build.recipe.partial)
+    try:
+        with store.staging() as folder:
+            _lay_out(build, cache, folder)
+            manifest = freeze(folder, _fields(build))
+            return manifest, store.keep(folder, manifest, latest=not build.recipe.partial)
+    except OSError as error:
+        place = str(error.filename or store.folder)
+        raise SprueError(f"cannot write the bundle: {error.strerror}", where=place) from error
 
 
 def _lay_out(build: Build, cache: Cache, folder: Path) -> None:
