@@ -72,8 +72,13 @@ class Last:
     seconds: float
 
 
-class Corrupt(Exception):
-    """Something in the cache is not what it says it is."""
+class Corrupt(SprueError):
+    """Something in the cache is not what it says it is. Whoever looks it up first makes it again."""
+
+    def __init__(
+        self, what: str, *, where: str = "", remedy: str = "run the build again: it will be made anew"
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
 
 
 class Cache:

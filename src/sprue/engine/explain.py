@@ -48,7 +48,7 @@ def explain(actions: Iterable[Action], cache: Cache) -> list[Forecast]:
             entry = cache.find(key(named))
             reasons = _reasons(before.parts if before is not None else None, named)
         except Corrupt as error:
-            entry, reasons = None, (str(error),)
+            entry, reasons = None, (error.what,)
         if entry is None:
             found.append(Forecast(action.name, "run", reasons, seconds))
         else:

@@ -213,7 +213,7 @@ class _Build:
         try:
             return self._cache.find(key)
         except Corrupt as error:
-            self._listen(Event(action.name, "note", f"{error}: made again"))
+            self._listen(Event(action.name, "note", f"{error.what}: made again"))
             self._cache.discard(key)
             return None
 
@@ -284,8 +284,6 @@ def _execute(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
         return Failure(name, error.what, error.where, error.remedy, error.bug, kept, error.refused)
     except SprueError as error:
         return Failure(name, error.what, error.where, error.remedy, log=cache.keep_log(name, log))
-    except Corrupt as error:
-        return Failure(name, str(error), remedy="run the build again: it will be made anew")
     except OSError as error:
         return Failure(name, error.strerror or str(error), where=str(error.filename or cache.folder))
     finally:
