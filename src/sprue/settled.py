@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sprue.canonical import canonical, digest, file_digest
+from sprue.durable import write_file
 
 FORMAT = 1
 DAY = 86400 * 10**9
@@ -66,7 +66,8 @@ def recall(folder: Path, asked: Mapping[str, Any]) -> Recalled | None:
         if record["format"] != FORMAT or record["asked"] != asked:
             return None
         recalled = Recalled(record["brief"], answer)
-        doubtful = [f for f in record["files"] if not _believed(f, record["at"])]
+        at = min(record["at"], now)  # later than now: by a clock that has been set back since
+        doubtful = [f for f in record["files"] if not _believed(f, at)]
         if doubtful:
             if any(file_digest(Path(name)) != sha for name, sha, *_ in doubtful):
                 return None
@@ -86,24 +87,17 @@ def remember(
     *,
     since: int,
 ) -> None:
-    """Keep an answer. `files`: all that it depends on, with the digests that they had for it.
+    """Keep an answer, if there is room. `files`: all that it depends on, with the digests they had for it.
 
     `since`: nanoseconds of the epoch, before the first of them was read. What was edited after that stands
     here with its new stamp beside its old digest, so the stamp must not be believed.
     """
-    stamps = [[str(path), sha, *_stamp(path)] for path, sha in files.items()]
-    record = {"format": FORMAT, "asked": asked, "at": since, "files": stamps, "brief": brief}
-    said = json.dumps(record).encode() + b"\n" + json.dumps(answer).encode()
-    path = Path(_path(folder, asked))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(digest(said).encode() + b"\n" + said)
-        Path(name).replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
+    with contextlib.suppress(OSError):
+        stamps = [[str(path), sha, *_stamp(path)] for path, sha in files.items()]
+        record = {"format": FORMAT, "asked": asked, "at": since, "files": stamps, "brief": brief}
+        said = json.dumps(record).encode() + b"\n" + json.dumps(answer).encode()
+        path = Path(_path(folder, asked))
+        write_file(path, digest(said).encode() + b"\n" + said, durable=False)
 
 
 @cache

@@ -64,7 +64,11 @@ def command(
 
     started = time.perf_counter()
     asked = _Asked(
-        only_targets, only_variants, None if no_freeze else _options.store_folder(store), time.time_ns()
+        only_targets,
+        only_variants,
+        None if no_freeze else _options.store_folder(store),
+        time.time_ns(),
+        time.monotonic_ns(),
     )
     files = recipe_files(recipes)
     opened = _options.open_cache(cache)
@@ -97,13 +101,15 @@ def command(
 class _Asked:
     """What is wanted of each recipe. `store`: the folder where its bundle goes; None: nowhere.
 
-    `since`: when it was asked, in nanoseconds of the epoch; nothing was read before.
+    `since`: when it was asked, in nanoseconds of the epoch; nothing was read before. `began`: the same, by
+    the clock that nobody sets.
     """
 
     targets: tuple[str, ...]
     variants: tuple[str, ...]
     store: Path | None
     since: int
+    began: int
 
     def recall(self, recipe: Path, cache: Cache) -> Recalled | None:
         """The answer of an earlier build, if nothing has changed since."""
@@ -130,7 +136,9 @@ class _Asked:
         if files is not None:
             brief = {"extends": summary["extends"], "actions": len(summary["actions"])}
             question = self._question(made.recipe.path)
-            settled.remember(cache.folder, question, brief, summary, files, since=self.since)
+            # If the clock was set back meanwhile, the build began as long before now by the clock of now.
+            since = min(self.since, time.time_ns() - (time.monotonic_ns() - self.began))
+            settled.remember(cache.folder, question, brief, summary, files, since=since)
         return summary
 
     def _question(self, recipe: Path) -> dict[str, Any]:
