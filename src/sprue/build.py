@@ -17,6 +17,7 @@ from sprue.engine.action import Action
 from sprue.engine.cache import Cache, Entry
 from sprue.engine.pool import Executor
 from sprue.engine.run import Failure, Listener, Outcome, run
+from sprue.engine.shared import Shared
 from sprue.errors import CheckError, SprueError
 from sprue.plan import Plan, Planned, measure, parity
 from sprue.recipe import Choice, Recipe
@@ -71,23 +72,38 @@ class Build:
 
 
 def build(
-    plans: Sequence[Plan], cache: Cache, pool: Executor, *, listen: Listener, fail_fast: bool
+    plans: Sequence[Plan],
+    cache: Cache,
+    pool: Executor,
+    *,
+    listen: Listener,
+    fail_fast: bool,
+    shared: Shared | None = None,
 ) -> list[Build]:
     """Build every variant of every recipe, and choose. What fails is part of the result.
 
-    Steps that recipes share run once. Raises SprueError when two recipes or models go by one name.
+    Steps that recipes share run once. `shared` is a cache behind `cache`. Raises SprueError when two recipes
+    or models go by one name.
     """
     _refuse_same_names(plans)
     first = [a for made in plans for a in made.actions]
-    outcomes = run(first, cache, pool, listen, fail_fast=fail_fast)
+    outcomes = run(first, cache, pool, listen, fail_fast=fail_fast, shared=shared)
     begun = [_judge(made, outcomes, cache) for made in plans]
     timings = [a for b in begun for a in b.timing.values()]
-    outcomes = run(timings, cache, pool, listen, outcomes, fail_fast=fail_fast)
+    outcomes = run(timings, cache, pool, listen, outcomes, fail_fast=fail_fast, shared=shared)
     apart = [a for b in begun for a in _apart(b, outcomes)]
-    outcomes = run(apart, cache, pool, listen, outcomes, fail_fast=fail_fast)
+    outcomes = run(apart, cache, pool, listen, outcomes, fail_fast=fail_fast, shared=shared)
     chosen = [_choose(b, outcomes, cache) for b in begun]
     compared = [_compared(c) for c in chosen]
-    outcomes = run([a for a in compared if a is not None], cache, pool, listen, outcomes, fail_fast=fail_fast)
+    outcomes = run(
+        [a for a in compared if a is not None],
+        cache,
+        pool,
+        listen,
+        outcomes,
+        fail_fast=fail_fast,
+        shared=shared,
+    )
     return [_finished(c, a, outcomes, cache) for c, a in zip(chosen, compared, strict=True)]
 
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sprue.cli import _executor, _options, _report
+from sprue.cli import _executor, _options, _remote, _report
 from sprue.cli._progress import progress
 from sprue.errors import CheckError, SprueError
 
 if TYPE_CHECKING:
     from sprue.build import Build
     from sprue.engine.cache import Cache
+    from sprue.engine.run import Listener
+    from sprue.engine.shared import Shared
     from sprue.plan import Plan
     from sprue.settled import Recalled
 
@@ -31,6 +33,8 @@ Summary = dict[str, Any]
 @_executor.memory
 @_executor.kind
 @_executor.address
+@_remote.url
+@_remote.write
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, help="Seconds for one action.")
 @click.option("--keep-going/--fail-fast", default=True, help="After a failure, build what does not need it.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and for how long; run nothing.")
@@ -47,6 +51,8 @@ def command(
     memory: int | None,
     executor: str,
     ray_address: str | None,
+    remote_cache: str | None,
+    remote_cache_write: bool,
     timeout: float,
     keep_going: bool,
     dry_run: bool,
@@ -91,7 +97,8 @@ def command(
         with opened.in_use():
             with progress(opened, as_json=as_json, trace=trace) as listen:
                 pool = _executor.executor(executor, ray_address, jobs, memory)
-                built = _build(plans, opened, pool, listen, fail_fast=not keep_going)
+                with _remote.opened(remote_cache, remote_cache_write, opened, listen) as shared:
+                    built = _build(plans, opened, pool, listen, shared, fail_fast=not keep_going)
             summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
     told = [summaries[p] for p in files if p in summaries]
     _say(told, unchanged, time.perf_counter() - started, as_json=as_json)
@@ -189,12 +196,18 @@ def _plans(
 
 
 def _build(
-    plans: list[Plan], cache: Cache, executor: _executor.Opening, listen: Any, *, fail_fast: bool
+    plans: list[Plan],
+    cache: Cache,
+    executor: _executor.Opening,
+    listen: Listener,
+    shared: Shared | None,
+    *,
+    fail_fast: bool,
 ) -> list[Build]:
     from sprue.build import build
 
     with executor as pool:
-        return build(plans, cache, pool, listen=listen, fail_fast=fail_fast)
+        return build(plans, cache, pool, listen=listen, fail_fast=fail_fast, shared=shared)
 
 
 def _say(summaries: list[Summary], unchanged: list[int], seconds: float, *, as_json: bool) -> None:

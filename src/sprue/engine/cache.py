@@ -177,7 +177,7 @@ class Cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         seen = hashlib.sha256()
         try:
-            with self._blob_path(sha).open("rb") as source, path.open("wb") as sink:
+            with self.blob(sha).open("rb") as source, path.open("wb") as sink:
                 while chunk := source.read(1 << 20):
                     seen.update(chunk)
                     sink.write(chunk)
@@ -190,16 +190,22 @@ class Cache:
     def read(self, sha: str) -> bytes:
         """A blob's bytes. Raises Corrupt when they are not what `sha` says."""
         try:
-            data = self._blob_path(sha).read_bytes()
+            data = self.blob(sha).read_bytes()
         except FileNotFoundError as error:
             raise Corrupt(f"the blob {sha} is missing") from error
         if digest(data) != sha:
             raise Corrupt(f"the blob {sha} is damaged")
         return data
 
+    def blob(self, sha: str) -> Path:
+        """Where a blob lies, if it is there. Raises Corrupt for what is no sha256."""
+        if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
+            raise Corrupt(f"{sha!r} is not a sha256")
+        return self.folder / "blobs" / sha[:2] / sha
+
     def size(self, entry: Entry) -> int:
         """The bytes of all files of an entry."""
-        return sum(self._blob_path(sha).stat().st_size for sha in entry.files.values())
+        return sum(self.blob(sha).stat().st_size for sha in entry.files.values())
 
     def remember(self, entry: Entry) -> None:
         """Note how an action ended, for forecasts of the next build."""
@@ -245,7 +251,7 @@ class Cache:
 
     def _check_blob(self, sha: str) -> None:
         try:
-            if file_digest(self._blob_path(sha)) != sha:
+            if file_digest(self.blob(sha)) != sha:
                 raise Corrupt(f"the blob {sha} is damaged")
         except OSError as error:
             raise Corrupt(f"the blob {sha} is missing") from error
@@ -253,13 +259,13 @@ class Cache:
     def _add_blob(self, source: Path) -> str:
         sha = file_digest(source)
         try:
-            self._stamp(self._blob_path(sha))  # before it is looked at: from here on it is not collected
+            self._stamp(self.blob(sha))  # before it is looked at: from here on it is not collected
             self._check_blob(sha)
         except (FileNotFoundError, Corrupt):
             if source.stat().st_nlink > 1:  # what changes the other name must not change the blob
                 source = shutil.copyfile(source, source.parent.parent / f"unlinked-{sha}")
             self._stamp(source)  # an action may have given it any time
-            move_file(source, self._blob_path(sha))
+            move_file(source, self.blob(sha))
         return sha
 
     def _use(self, path: Path) -> None:
@@ -281,11 +287,6 @@ class Cache:
             raise
         except OSError:
             pass
-
-    def _blob_path(self, sha: str) -> Path:
-        if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
-            raise Corrupt(f"{sha!r} is not a sha256")
-        return self.folder / "blobs" / sha[:2] / sha
 
     def _entry_path(self, key: str) -> Path:
         return self.folder / "actions" / key[:2] / f"{key}.json"

@@ -20,6 +20,7 @@ from sprue.engine.action import Action, Output, graph
 from sprue.engine.cache import Cache, Corrupt, Entry
 from sprue.engine.key import Parts, key, parts, path_digest, source_files
 from sprue.engine.pool import ActionFailed, Executor, Request
+from sprue.engine.shared import Shared
 from sprue.errors import SprueError
 
 State = Literal["cached", "done", "failed", "skipped"]
@@ -75,14 +76,16 @@ def run(
     known: Mapping[str, Outcome] = MappingProxyType({}),
     *,
     fail_fast: bool = False,
+    shared: Shared | None = None,
 ) -> dict[str, Outcome]:
     """Run all actions; the outcome of each by name, those `known` from an earlier run among them.
 
     `fail_fast`: once an action has failed, no other is started. An interrupt closes the pool, which kills its
-    workers, and is raised again. Raises SprueError when the cache cannot be written.
+    workers, and is raised again. `shared`: where to look for what is not in the cache, and to give what is
+    made here. Raises SprueError when the cache cannot be written.
     """
     with cache.in_use():
-        return _run(graph(actions, known), cache, pool, listen, known, fail_fast)
+        return _run(graph(actions, known), cache, pool, listen, known, fail_fast, shared)
 
 
 def _run(
@@ -92,16 +95,17 @@ def _run(
     listen: Listener,
     known: Mapping[str, Outcome],
     fail_fast: bool,
+    shared: Shared | None,
 ) -> dict[str, Outcome]:
     build = _Build(todo, cache, listen, known)
     executor = ThreadPoolExecutor(max_workers=pool.size)
-    running: dict[Future[Entry | Failure], Action] = {}
+    running: dict[Future[Outcome], Action] = {}
     workspace = _Workspace(cache)
 
     def start(action: Action, named: Parts) -> None:
         listen(Event(action.name, "started"))
         job = _Job(action, named, build.input_paths(action), workspace.folder())
-        running[executor.submit(_execute, job, cache, pool)] = action
+        running[executor.submit(_execute, job, cache, pool, shared)] = action
 
     def fill() -> None:
         while build.queued and len(running) < pool.size:
@@ -122,7 +126,10 @@ def _run(
             if not running and build.alone:
                 start(*build.alone.popleft())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                outcome = _settle(running.pop(future), future.result())
+                running.pop(future)
+                outcome = future.result()
+                for text in shared.notes() if shared is not None else ():
+                    listen(Event("remote cache", "note", text))
                 build.finish(outcome)
                 if fail_fast and outcome.failure is not None:
                     build.stop(outcome.failure)
@@ -265,8 +272,40 @@ class _Job:
     folder: Path
 
 
-def _execute(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
-    """Copy the inputs into the work folder, run the action there, take in what it made. In a thread."""
+def _execute(job: _Job, cache: Cache, pool: Executor, shared: Shared | None) -> Outcome:
+    """Fetch what others have made, or make it here and let others have it. In a thread."""
+    fetched = None if shared is None else _fetch(job, cache, shared)
+    if fetched is not None:
+        return Outcome(job.action, "cached", fetched)
+    made = _make(job, cache, pool)
+    if isinstance(made, Failure):
+        return Outcome(job.action, "failed", failure=made)
+    if shared is not None:
+        shared.offer(made)
+    return Outcome(job.action, "done", made)
+
+
+def _fetch(job: _Job, cache: Cache, shared: Shared) -> Entry | None:
+    """An entry made elsewhere; None if there is none, or if it did not survive being written here."""
+    made = job.folder / "fetched"
+    try:
+        made.mkdir(parents=True)
+        found = shared.fetch(key(job.named), job.named, made)
+        if found is None:
+            return None
+        entry = cache.add(key(job.named), job.action.name, job.named, made, found.seconds)
+        if entry.files == found.files:
+            return entry
+        cache.discard(entry.key)
+    except (OSError, SprueError):
+        pass  # if the disk is full, making it here says so
+    finally:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    return None
+
+
+def _make(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
+    """Copy the inputs into the work folder, run the action there, take in what it made."""
     name, log = job.action.name, job.folder / "log"
     try:
         paths = {n: str(_lay_out(i, job.folder / "inputs" / n, cache)) for n, i in job.inputs.items()}
@@ -288,12 +327,6 @@ def _execute(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
         return Failure(name, error.strerror or str(error), where=str(error.filename or cache.folder))
     finally:
         shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def _settle(action: Action, made: Entry | Failure) -> Outcome:
-    if isinstance(made, Failure):
-        return Outcome(action, "failed", failure=made)
-    return Outcome(action, "done", made)
 
 
 def _lay_out(source: Path | tuple[Entry, str], place: Path, cache: Cache) -> Path:

@@ -1,0 +1,249 @@
+"""Reading through a remote cache, and writing behind.
+
+Nothing that it does or fails to do breaks a build. What it gives is used only if it is for exactly the key
+that was asked for, is signed by the key that is trusted (if there is one), and every byte hashes to what was
+signed. Everything has a time limit; after `PATIENCE` failures in a row it is left alone for this build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from sprue.engine.cache import Cache, Corrupt, Entry
+from sprue.engine.shared import Fetched
+from sprue.remote.place import Place, Unreachable
+from sprue.remote.record import LARGEST_RECORD, Record, Wrong, decode, encode
+from sprue.remote.signing import Keys
+
+PATIENCE = 3
+UPLOADERS = 2
+WAITING = 64
+"""Entries that wait to be written; what more is made meanwhile waits too, up to `GRACE` seconds."""
+GRACE = 15.0
+SLOWEST = 1 << 18
+"""Bytes a second; a transfer may take `GRACE` seconds and what its size needs at this rate."""
+FLUSH = 300.0
+"""Seconds that the end of a build waits for what is still to be written."""
+
+Value = TypeVar("Value")
+
+
+class SecondLevel:
+    """A remote cache behind `cache`. Leaving its block waits for the uploads, unless it is left in haste."""
+
+    def __init__(self, place: Place, cache: Cache, keys: Keys, *, write: bool, grace: float = GRACE) -> None:
+        self._place = place
+        self._cache = cache
+        self._keys = keys
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._notes: list[str] = []
+        self._failures = 0
+        self._off = False
+        self._replace: set[str] = set()
+        self._waiting: queue.Queue[Entry | None] = queue.Queue(WAITING)
+        self._uploaders = [
+            threading.Thread(target=self._upload, daemon=True) for _ in range(UPLOADERS * write)
+        ]
+
+    def __enter__(self) -> SecondLevel:
+        for thread in self._uploaders:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end = time.monotonic() + FLUSH
+        if kind is not None:
+            self._off = True
+            end = 0.0
+        for _ in self._uploaders:
+            try:
+                self._waiting.put(None, timeout=max(0.0, end - time.monotonic()))
+            except queue.Full:
+                self._off = True
+        for thread in self._uploaders:
+            thread.join(max(0.0, end - time.monotonic()))
+        if kind is None and any(thread.is_alive() for thread in self._uploaders):
+            self._note(f"not all was written within {FLUSH:.0f} s")
+        self._place.close()
+
+    def notes(self) -> list[str]:
+        """What has gone wrong since this was last asked."""
+        with self._lock:
+            said, self._notes = self._notes, []
+        return said
+
+    def fetch(self, key: str, parts: Mapping[str, str], made: Path) -> Fetched | None:
+        """Lay out what another machine made for a key in the empty folder `made`. None: make it yourself."""
+        if self._off:
+            return None
+        name = f"actions/{key}.json"
+        try:
+            raw = self._within(self._grace, partial(self._record, name))
+            record = None if raw is None else decode(raw, parts, self._keys)
+            if record is not None:
+                self._lay_out(record, made)
+        except Unreachable as error:
+            self._failed(str(error))
+        except Wrong as error:
+            with self._lock:
+                self._replace.add(name)
+            self._failed(f"its entry {key[:12]} is not used: {error}")
+        except OSError as error:
+            self._failed(f"cannot take in its entry {key[:12]}: {error.strerror}")
+        else:
+            self._failures = 0
+            if record is not None:
+                return Fetched({path: sha for path, (sha, _) in record.files.items()}, record.seconds)
+        return None
+
+    def offer(self, entry: Entry) -> None:
+        """Have an entry of the cache written to the remote one, some time before the end of the block."""
+        if self._uploaders and not self._off:
+            try:
+                self._waiting.put(entry, timeout=self._grace)
+            except queue.Full:
+                self._failed("too slow to write to")
+
+    def _record(self, name: str, stop: threading.Event) -> bytes | None:
+        stream = self._place.get(name)
+        if stream is None:
+            return None
+        raw = bytearray()
+        with closing(stream):
+            for piece in stream:
+                raw += piece
+                if len(raw) > LARGEST_RECORD:
+                    raise Wrong("it is larger than any that we take")
+                if stop.is_set():
+                    break
+        return bytes(raw)
+
+    def _lay_out(self, record: Record, made: Path) -> None:
+        """All files of a record. Raises Wrong, Unreachable or OSError."""
+        if record.size > shutil.disk_usage(made).free:
+            raise Wrong(f"its {record.size} bytes do not fit on the disk")
+        first: dict[str, Path] = {}
+        for path, (sha, size) in record.files.items():
+            place = made / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if sha in first:
+                shutil.copyfile(first[sha], place)
+            elif not self._take(sha, place):
+                self._within(self._time(size), partial(self._download, sha, size, place))
+            first.setdefault(sha, place)
+
+    def _take(self, sha: str, place: Path) -> bool:
+        """Copy a blob that is here already, made by another action."""
+        try:
+            self._cache.take_file(sha, place)
+        except Corrupt:
+            return False
+        return True
+
+    def _download(self, sha: str, size: int, place: Path, stop: threading.Event) -> None:
+        """Write and hash as the bytes come, and not one more than was promised."""
+        name = f"blobs/{sha}"
+        stream = self._place.get(name)
+        if stream is None:
+            raise Wrong(f"it lacks the file {sha[:12]}")
+        seen = hashlib.sha256()
+        left = size
+        with closing(stream), place.open("xb") as sink:
+            for piece in stream:
+                left -= len(piece)
+                if left < 0 or stop.is_set():
+                    break
+                seen.update(piece)
+                sink.write(piece)
+        if left or seen.hexdigest() != sha:
+            with self._lock:
+                self._replace.add(name)
+            raise Wrong(f"the file {sha[:12]} is damaged")
+
+    def _upload(self) -> None:
+        """An uploader's life."""
+        while (entry := self._waiting.get()) is not None:
+            if self._off:
+                continue
+            try:
+                self._write(entry)
+                self._failures = 0
+            except Unreachable as error:
+                self._failed(f"cannot write to it: {error}")
+            except (OSError, Corrupt) as error:
+                self._failed(f"cannot write to it: {error}")
+
+    def _write(self, entry: Entry) -> None:
+        """Blobs first, the record last: whoever finds that finds all."""
+        files = {path: (sha, self._cache.blob(sha).stat().st_size) for path, sha in entry.files.items()}
+        for sha, size in dict(files.values()).items():
+            name, blob = f"blobs/{sha}", self._cache.blob(sha)
+            if name in self._replace or not self._within(self._grace, partial(self._has, name)):
+                self._within(self._time(size), partial(self._put, name, blob))
+        raw = encode(Record(entry.parts, files, entry.seconds), self._keys)
+        with tempfile.NamedTemporaryFile(prefix="sprue-record-") as record:
+            record.write(raw)
+            record.flush()
+            path = Path(record.name)
+            self._within(self._time(len(raw)), partial(self._put, f"actions/{entry.key}.json", path))
+
+    def _has(self, name: str, _: threading.Event) -> bool:
+        return self._place.has(name)
+
+    def _put(self, name: str, file: Path, _: threading.Event) -> None:
+        self._place.put(name, file)
+
+    def _time(self, size: int) -> float:
+        return self._grace + size / SLOWEST
+
+    def _within(self, seconds: float, task: Callable[[threading.Event], Value]) -> Value:
+        """What a task returns or raises. Raises Unreachable if it takes longer, and leaves it to itself.
+
+        Time limits of sockets do not do: a server that sends a byte now and then never exceeds them.
+        """
+        stop = threading.Event()
+        answers: queue.SimpleQueue[tuple[Value | None, BaseException | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                answers.put((task(stop), None))
+            except BaseException as error:
+                answers.put((None, error))
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            value, error = answers.get(timeout=seconds)
+        except queue.Empty:
+            stop.set()
+            raise Unreachable(f"no answer within {seconds:.0f} s") from None
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]  # without an error there is a value
+
+    def _failed(self, what: str) -> None:
+        with self._lock:
+            self._failures += 1
+            if self._off:
+                return
+            self._notes.append(what)
+            if self._failures >= PATIENCE:
+                self._off = True
+                self._notes.append(f"not used any more in this build, after {PATIENCE} failures")
+
+    def _note(self, what: str) -> None:
+        with self._lock:
+            self._notes.append(what)
