@@ -43,7 +43,8 @@ def encode(record: Record, keys: Keys) -> bytes:
         "files": {path: [sha, size] for path, (sha, size) in record.files.items()},
         "seconds": record.seconds,
     }
-    return canonical({"record": body, "signature": keys.sign(canonical(body))})
+    said = canonical(body)
+    return canonical({"record": body, "sha256": digest(said), "signature": keys.sign(said)})
 
 
 def decode(raw: bytes, parts: Mapping[str, str], keys: Keys) -> Record:
@@ -51,6 +52,8 @@ def decode(raw: bytes, parts: Mapping[str, str], keys: Keys) -> Record:
     try:
         said = parse(raw)
         body, signature = said["record"], said["signature"]
+        if said["sha256"] != digest(canonical(body)):  # unsigned ones too are whole or of no use
+            raise Wrong("it is damaged")
         if not keys.trusts(canonical(body), signature):
             raise Wrong("it is not signed by the key that is trusted")
         if body["format"] != FORMAT:

@@ -2,7 +2,7 @@
 
 Nothing that it does or fails to do breaks a build. What it gives is used only if it is for exactly the key
 that was asked for, is signed by the key that is trusted (if there is one), and every byte hashes to what was
-signed. Everything has a time limit; after `PATIENCE` failures in a row it is left alone for this build.
+signed. Everything has a time limit; after `PATIENCE` failures in a row no more is tried in this build.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sprue.engine.cache import Cache, Corrupt, Entry
 from sprue.engine.shared import Fetched
@@ -37,6 +37,7 @@ FLUSH = 300.0
 """Seconds that the end of a build waits for what is still to be written."""
 
 Value = TypeVar("Value")
+Direction = Literal["read", "write"]
 
 
 class SecondLevel:
@@ -49,8 +50,8 @@ class SecondLevel:
         self._grace = grace
         self._lock = threading.Lock()
         self._notes: list[str] = []
-        self._failures = 0
-        self._off = False
+        self._failures: dict[Direction, int] = {"read": 0, "write": 0}
+        self._off: set[Direction] = set()
         self._replace: set[str] = set()
         self._waiting: queue.Queue[Entry | None] = queue.Queue(WAITING)
         self._uploaders = [
@@ -67,13 +68,13 @@ class SecondLevel:
     ) -> None:
         end = time.monotonic() + FLUSH
         if kind is not None:
-            self._off = True
+            self._off.add("write")
             end = 0.0
         for _ in self._uploaders:
             try:
                 self._waiting.put(None, timeout=max(0.0, end - time.monotonic()))
             except queue.Full:
-                self._off = True
+                self._off.add("write")
         for thread in self._uploaders:
             thread.join(max(0.0, end - time.monotonic()))
         if kind is None and any(thread.is_alive() for thread in self._uploaders):
@@ -88,7 +89,7 @@ class SecondLevel:
 
     def fetch(self, key: str, parts: Mapping[str, str], made: Path) -> Fetched | None:
         """Lay out what another machine made for a key in the empty folder `made`. None: make it yourself."""
-        if self._off:
+        if "read" in self._off:
             return None
         name = f"actions/{key}.json"
         try:
@@ -97,26 +98,26 @@ class SecondLevel:
             if record is not None:
                 self._lay_out(record, made)
         except Unreachable as error:
-            self._failed(str(error))
+            self._failed("read", f"cannot read from it: {error}")
         except Wrong as error:
             with self._lock:
                 self._replace.add(name)
-            self._failed(f"its entry {key[:12]} is not used: {error}")
+            self._failed("read", f"its entry {key[:12]} is not used: {error}")
         except OSError as error:
-            self._failed(f"cannot take in its entry {key[:12]}: {error.strerror}")
+            self._failed("read", f"cannot take in its entry {key[:12]}: {error.strerror}")
         else:
-            self._failures = 0
+            self._failures["read"] = 0
             if record is not None:
                 return Fetched({path: sha for path, (sha, _) in record.files.items()}, record.seconds)
         return None
 
     def offer(self, entry: Entry) -> None:
         """Have an entry of the cache written to the remote one, some time before the end of the block."""
-        if self._uploaders and not self._off:
+        if self._uploaders and "write" not in self._off:
             try:
                 self._waiting.put(entry, timeout=self._grace)
             except queue.Full:
-                self._failed("too slow to write to")
+                self._failed("write", "too slow to write to")
 
     def _record(self, name: str, stop: threading.Event) -> bytes | None:
         stream = self._place.get(name)
@@ -177,15 +178,13 @@ class SecondLevel:
     def _upload(self) -> None:
         """An uploader's life."""
         while (entry := self._waiting.get()) is not None:
-            if self._off:
+            if "write" in self._off:
                 continue
             try:
                 self._write(entry)
-                self._failures = 0
-            except Unreachable as error:
-                self._failed(f"cannot write to it: {error}")
-            except (OSError, Corrupt) as error:
-                self._failed(f"cannot write to it: {error}")
+                self._failures["write"] = 0
+            except (Unreachable, OSError, Corrupt) as error:
+                self._failed("write", f"cannot write to it: {error}")
 
     def _write(self, entry: Entry) -> None:
         """Blobs first, the record last: whoever finds that finds all."""
@@ -234,15 +233,16 @@ class SecondLevel:
             raise error
         return value  # type: ignore[return-value]  # without an error there is a value
 
-    def _failed(self, what: str) -> None:
+    def _failed(self, direction: Direction, what: str) -> None:
         with self._lock:
-            self._failures += 1
-            if self._off:
+            self._failures[direction] += 1
+            if direction in self._off:
                 return
             self._notes.append(what)
-            if self._failures >= PATIENCE:
-                self._off = True
-                self._notes.append(f"not used any more in this build, after {PATIENCE} failures")
+            if self._failures[direction] >= PATIENCE:
+                self._off.add(direction)
+                given_up = {"read": "read from", "write": "written to"}[direction]
+                self._notes.append(f"not {given_up} any more in this build, after {PATIENCE} failures")
 
     def _note(self, what: str) -> None:
         with self._lock:
