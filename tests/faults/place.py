@@ -68,7 +68,7 @@ class Place:
     def leftovers(self) -> list[Path]:
         """What a build that ended well leaves of the work of those before it: nothing."""
         work = [p for n in ("work", "builds") for p in (self.cache / n).glob("build-*")]
-        return work + list(self.store.glob(".*"))
+        return work + list(self.store.glob(".staging-*"))
 
     def torn(self) -> list[str]:
         """Blobs that are not what their names say, and entries that are damaged or lack a blob."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sprue.bundle.hashing import hash_files
 from sprue.bundle.manifest import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -33,8 +34,19 @@ class Proof:
     size: int
 
 
-def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
-    """Hash every file of the bundle in `folder`. Raises CheckError that names what is wrong, all of it."""
+class Damaged(CheckError):
+    """A bundle is not what its manifest says. `files`: those whose bytes are others."""
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", files: Sequence[str] = ()) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.files = tuple(files)
+
+
+def check_bundle(folder: Path, expected_id: str | None = None, *, threads: int | None = None) -> Proof:
+    """Hash every file of the bundle in `folder`, with `threads` (default: one for each core).
+
+    Raises CheckError that names what is wrong, all of it.
+    """
     manifest = read_bundle_manifest(folder)
     found = _found(folder)
     wrong = []
@@ -51,20 +63,24 @@ def check_bundle(folder: Path, expected_id: str | None = None) -> Proof:
     wrong += [f"{path} is missing" for path in sorted(expected.keys() - found)]
     wrong += [f"{path} is not in the manifest" for path in sorted(found - expected.keys() - set(OUTSIDE))]
     total = 0
+    damaged = []
+    hashed = hash_files((folder / path for path in expected.keys() & found), threads)
     for path in sorted(expected.keys() & found):
-        try:
-            size, sha = _hash(folder / path)
-        except OSError as error:
-            wrong.append(f"{path} cannot be read ({error.strerror})")
+        seen = hashed[folder / path]
+        if isinstance(seen, OSError):
+            wrong.append(f"{path} cannot be read ({seen.strerror})")
             continue
+        size, sha = seen
         total += size
         if sha != expected[path] or (path in named and size != named[path].size):
             wrong.append(f"{path} is damaged")
+            damaged.append(path)
     if wrong:
-        raise CheckError(
+        raise Damaged(
             "; ".join(wrong[:10]) + (f"; and {len(wrong) - 10} more" if len(wrong) > 10 else ""),
             where=str(folder),
             remedy="build it again, or fetch it again from where it was published",
+            files=damaged,
         )
     return Proof(manifest, manifest.id(), len(expected), total)
 
@@ -113,9 +129,3 @@ def _measurements(written: bytes) -> str | None:
     """The sha256 that SHA256SUMS gives for the measurements, which the manifest does not name."""
     match = re.search(rb"^([0-9a-f]{64})  " + re.escape(MEASUREMENTS.encode()) + rb"$", written, re.MULTILINE)
     return match[1].decode() if match is not None else None
-
-
-def _hash(path: Path) -> tuple[int, str]:
-    with path.open("rb") as stream:
-        sha = hashlib.file_digest(stream, "sha256").hexdigest()
-        return stream.tell(), sha

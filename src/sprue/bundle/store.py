@@ -1,27 +1,25 @@
-"""The local store: a folder of bundles. Nothing in it is ever changed, only added.
+"""The local store: a folder of bundles. Nothing in it is ever changed, only added or removed as a whole.
 
-<store>/<name>/<version>-<first 12 digits of the id>/   a bundle
+<store>/<name>/<version>-<first 12 digits of the id>/   a bundle, its files linked to blobs (see blobs.py)
 <store>/<name>/<version>.json                           the id that <name>@<version> means: the latest one
+<store>/<name>/tags/<tag>.json                          what <name>:<tag> means (see tags.py)
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sprue.bundle.check import Proof, check_bundle, read_bundle_manifest
+from sprue.bundle.blobs import holders, share
+from sprue.bundle.check import Damaged, Proof, check_bundle, read_bundle_manifest
 from sprue.bundle.manifest import Manifest
+from sprue.bundle.reference import Reference, order, read_reference
+from sprue.bundle.tags import existing_tag, read_tags
 from sprue.canonical import canonical, parse
 from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
-
-_REFERENCE = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(@(?P<version>[0-9][0-9A-Za-z.-]*))?(#(?P<id>[0-9a-f]{6,64}))?"
-)
-
 
 _STAGING = ".staging-"
 
@@ -34,6 +32,12 @@ class Stored:
     manifest: Manifest
     id: str
     latest: bool
+
+    @property
+    def reference(self) -> str:
+        """What means this bundle now, and not another of its version."""
+        known = f"{self.manifest.name}@{self.manifest.version}"
+        return known if self.latest else f"{known}#{self.id[:12]}"
 
 
 class Store:
@@ -63,6 +67,7 @@ class Store:
                 with owned_folder(self.folder, _STAGING) as aside:
                     place.rename(aside / "damaged")
             if not place.exists():
+                share(self.folder, staged, {f.path: f.sha256 for f in manifest.files})
                 sync_tree(staged)
                 staged.rename(place)
                 sync_folder(place.parent)
@@ -76,32 +81,30 @@ class Store:
 
     def _read(self, name: str) -> list[Stored]:
         found = []
-        for folder in sorted(self.folder.glob(f"{name}/*-*/")):
-            if folder.parent.name.startswith(".") or folder.name.startswith("."):
-                continue
+        for folder in self._folders(name):
             manifest = read_bundle_manifest(folder)
             ident = manifest.id()
             found.append(
                 Stored(folder, manifest, ident, ident == self._latest(manifest.name, manifest.version))
             )
-        return sorted(found, key=lambda s: (s.manifest.name, _order(s.manifest.version), not s.latest, s.id))
+        return sorted(found, key=lambda s: (s.manifest.name, order(s.manifest.version), not s.latest, s.id))
+
+    def _folders(self, name: str) -> Iterator[Path]:
+        for folder in sorted(self.folder.glob(f"{name}/*-*/")):
+            if not folder.parent.name.startswith(".") and not folder.name.startswith("."):
+                yield folder
 
     def find(self, reference: str) -> Stored:
-        """`name`, `name@version`, or either with `#id`. Raises SprueError when there is no such bundle."""
-        match = _REFERENCE.fullmatch(reference)
-        if match is None:
-            raise SprueError(
-                f"'{reference}' is not a bundle's name",
-                remedy="write name@version, or name@version#first-digits-of-id",
+        """What a reference means, see reference.py. Raises SprueError when there is no such bundle."""
+        asked = read_reference(reference)
+        tagged = None if asked.tag is None else existing_tag(self.folder, asked.name, asked.tag).current
+        found = [s for s in self._read(asked.name) if self._means(asked, s, tagged.id if tagged else None)]
+        if not found and tagged is not None:
+            raise CheckError(
+                f"'{asked.name}:{asked.tag}' means a bundle that is gone: {tagged.version}#{tagged.id}",
+                where=str(self.folder),
+                remedy=f"import it again, or: sprue bundle rollback {asked.name} {asked.tag}",
             )
-        found = [
-            s
-            for s in self._read(match["name"])
-            if s.manifest.name == match["name"]
-            and match["version"] in (None, s.manifest.version)
-            and s.id.startswith(match["id"] or "")
-            and (s.latest or match["id"])
-        ]
         if not found:
             known = {f"{s.manifest.name}@{s.manifest.version}" for s in self.bundles()}
             raise SprueError(
@@ -109,7 +112,7 @@ class Store:
                 where=str(self.folder),
                 remedy=did_you_mean(reference, known),
             )
-        if match["id"] and len({s.id for s in found}) > 1:
+        if asked.id and len({s.id for s in found}) > 1:
             raise SprueError(
                 f"'{reference}' is the beginning of {len(found)} ids",
                 where=str(self.folder),
@@ -117,8 +120,54 @@ class Store:
             )
         return found[-1]
 
+    def _means(self, asked: Reference, stored: Stored, tagged: str | None) -> bool:
+        return (
+            stored.manifest.name == asked.name
+            and asked.version in (None, stored.manifest.version)
+            and tagged in (None, stored.id)
+            and stored.id.startswith(asked.id)
+            and bool(stored.latest or asked.id or tagged)
+        )
+
     def check(self, stored: Stored) -> Proof:
-        return check_bundle(stored.folder, stored.id)
+        """Hash every file. Raises CheckError, which names other bundles that hold the same damaged files."""
+        try:
+            return check_bundle(stored.folder, stored.id)
+        except Damaged as error:
+            also = self.holders(stored.folder, error.files)
+            if not also:
+                raise
+            said = f"{error.what}; the same damaged file is in {', '.join(also)}"
+            raise Damaged(said, where=error.where, remedy=error.remedy, files=error.files) from error
+
+    def holders(self, folder: Path, files: tuple[str, ...]) -> list[str]:
+        """The other bundles of the store that hold one of these files of the bundle in `folder`."""
+        found = []
+        for place in self._folders("*"):
+            if place.samefile(folder):
+                continue
+            with suppress(CheckError):
+                manifest = read_bundle_manifest(place)
+                theirs = {f.path: place / f.path for f in manifest.files}
+                if any(holders(folder / path, theirs) for path in files):
+                    found.append(f"{manifest.name}@{manifest.version}#{manifest.id()[:12]}")
+        return found
+
+    def remove(self, stored: Stored) -> None:
+        """Take a bundle out of the store, at once. Raises SprueError when a tag means it."""
+        name, version = stored.manifest.name, stored.manifest.version
+        with locked(stored.folder.parent):
+            tags = [t.tag for t in read_tags(self.folder, name) if t.current and t.current.id == stored.id]
+            if tags:
+                raise SprueError(
+                    f"'{stored.reference}' is tagged {', '.join(tags)}",
+                    where=str(self.folder),
+                    remedy=f"move the tag first, or: sprue bundle tag --remove {name}:{tags[0]}",
+                )
+            if self._latest(name, version) == stored.id:
+                (stored.folder.parent / f"{version}.json").unlink()
+            with owned_folder(self.folder, _STAGING) as aside:
+                stored.folder.rename(aside / "removed")
 
     def _latest(self, name: str, version: str) -> str | None:
         try:
@@ -134,11 +183,3 @@ def _is_whole(folder: Path, ident: str) -> bool:
     except CheckError:
         return False
     return True
-
-
-def _order(version: str) -> tuple[tuple[int, ...], bool, list[tuple[bool, int, str]]]:
-    """Semantic versions in their order (semver.org, 11): a pre-release comes before its release, and its
-    numbers compare as numbers, before words."""
-    core, dash, pre = version.partition("-")
-    parts = [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pre.split(".")]
-    return tuple(int(p) for p in core.split(".")), not dash, parts
