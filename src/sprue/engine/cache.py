@@ -156,7 +156,7 @@ class Cache:
         write_file(self._entry_path(key), record, scratch=made.parent, durable=False)
         with contextlib.suppress(FileNotFoundError):
             self._stamp(self._entry_path(key))
-        self.remember(entry)
+        self.remember(entry, made.parent)
         return entry
 
     def discard(self, key: str) -> None:
@@ -207,11 +207,11 @@ class Cache:
         """The bytes of all files of an entry."""
         return sum(self.blob(sha).stat().st_size for sha in entry.files.values())
 
-    def remember(self, entry: Entry) -> None:
+    def remember(self, entry: Entry, scratch: Path) -> None:
         """Note how an action ended, for forecasts of the next build."""
         said = {"name": entry.name, "parts": entry.parts, "seconds": entry.seconds}
         with contextlib.suppress(OSError):
-            write_file(self._last_path(entry.name), canonical(said), durable=False)
+            write_file(self._last_path(entry.name), canonical(said), scratch=scratch, durable=False)
 
     def last(self, name: str) -> Last | None:
         """How the action `name` last succeeded here."""

@@ -308,10 +308,11 @@ def _make(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
     """Copy the inputs into the work folder, run the action there, take in what it made."""
     name, log = job.action.name, job.folder / "log"
     try:
+        job.folder.mkdir()
         paths = {n: str(_lay_out(i, job.folder / "inputs" / n, cache)) for n, i in job.inputs.items()}
         _refuse_changed_sources(job, paths)
         made = job.folder / "out"
-        made.mkdir(parents=True)
+        made.mkdir()
         action = job.action
         request = Request(action.function, paths, action.params, str(made), str(log), action.alone)
         seconds = pool.run(request, job.action.timeout)
