@@ -58,7 +58,7 @@ class Place:
         return Done(run.args, run.returncode, out, err)
 
     def bundles(self) -> dict[str, str]:
-        """The digest of every file in the store that an id covers, by its path; and which id is the latest."""
+        """The digests, by path, of every file in the store that an id covers, and of which id is the latest."""
         return {
             p.relative_to(self.store).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(self.store.rglob("*"))

@@ -1,9 +1,9 @@
 """Kill a process of a build at one moment: put this folder on PYTHONPATH, and say when in FAULT.
 
-FAULT is `process event text count victim` and FAULT_DONE a file that is made when it has happened. When, in the
-`process` ("build" or "worker"), the audit event (https://docs.python.org/3/library/audit_events.html) with
-`text` in one of its arguments is raised for the `count`-th time, the `victim` is killed. Nothing of sprue is
-changed: whatever it does next, it does not do.
+FAULT is `process event text count victim`, and FAULT_DONE a folder that is made when it has happened. When in
+the `process` ("build" or "worker") the audit event with `text` in one of its arguments is raised for the
+`count`-th time, the `victim` is killed (https://docs.python.org/3/library/audit_events.html). Nothing of sprue
+is changed; what it would have done next, it does not do.
 """
 
 from __future__ import annotations

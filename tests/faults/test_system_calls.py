@@ -1,0 +1,114 @@
+"""Fail single system calls of a build: a write, fsync or rename of each kind of file, by strace.
+
+An undisturbed build is traced first, from each of some states of the cache. strace counts the calls of each
+thread apart, so to fail the n-th `rename` is to fail that of the thread that first gets so far: the trace
+says which file it is about. Of those for one kind of file, the first is failed with ENOSPC and the last with
+EIO.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Judge
+from .place import Done, Place
+
+At = Callable[..., Place]
+
+CALLS = ("write", "fsync", "rename")
+KINDS = {
+    "output": r"^[12]<",
+    "request or answer": r"^\d+<(pipe|UNIX)",
+    "marker": r"/cache/(\.tmp-\w*|format)[>\"]|/cache>",
+    "blob": r"/cache/blobs/",
+    "entry": r"/cache/actions/|/work/build-\w*/\d+/\.tmp-",
+    "hint": r"/cache/last/",
+    "settled": r"/cache/settled/",
+    "input": r"/inputs/",
+    "product": r"/out/",
+    "manifest": r"/manifest\.json>|/SHA256SUMS>",
+    "store": r"/store/tiny(/1\.2\.3-[0-9a-f]{12})?[>\"]",
+    "latest": r"/store/tiny/(\.tmp-\w*|1\.2\.3\.json)[>\"]",
+    "bundle": r"/store/\.staging-",
+}
+MUST = {
+    ("none", "write"): {"marker"},
+    ("none", "fsync"): {"marker"},
+    ("none", "rename"): {"marker"},
+    ("marked", "write"): {"input", "product", "request or answer", "output"},
+    ("marked", "rename"): {"blob", "entry", "hint"},
+    ("unmeasured", "rename"): {"blob", "entry", "hint"},
+    ("whole", "write"): {"bundle", "manifest", "latest", "settled", "output"},
+    ("whole", "fsync"): {"bundle", "manifest", "store", "latest"},
+    ("whole", "rename"): {"store", "latest", "settled"},
+}
+"""The kinds of files that must be found, and failed, in a build from each state of the cache."""
+
+LINE = re.compile(r"(\d+) +([a-z]+)\((.*)")
+
+
+@pytest.mark.parametrize(("state", "call"), [pytest.param(*p, marks=pytest.mark.slow) for p in MUST])
+def test_a_failed_call_ends_in_the_right_bytes_or_a_clear_failure(
+    at: At, judge: Judge, state: str, call: str
+) -> None:
+    sites = numbers(traced(at("undisturbed", cache=state), call)[0], call)
+    assert sites.keys() >= MUST[state, call]
+    for kind in sorted(MUST[state, call]):
+        for number, error in {(sites[kind][0], "ENOSPC"), (sites[kind][-1], "EIO")}:
+            what = f"{call} {number} from a cache that is {state}, of a file of kind {kind}: {error}"
+            place = at(f"{kind}-{error}", cache=state)
+            lines, done = traced(place, call, f"inject={call}:error={error}:when={number}")
+            injected = [line for line in lines if "(INJECTED)" in line]
+            assert injected, f"it never happened: {what}"
+            judge.disturbed(place, done, what=f"{what}\n{injected}", times=len(injected))
+    assert not judge.faults, "\n\n".join(judge.faults)
+
+
+def test_a_bundle_that_cannot_be_synced_is_not_in_the_store(at: At, judge: Judge) -> None:
+    place = at("place", cache="whole")
+    lines, done = traced(place, "fsync", "inject=fsync:error=EIO:when=1")
+    assert done.returncode == 2
+    assert "Input/output error" in done.stderr
+    assert str(place.store) in done.stderr
+    assert place.bundles() == {}
+    judge.disturbed(place, done, what="fsync", times=sum("(INJECTED)" in line for line in lines))
+    assert not judge.faults
+
+
+def traced(place: Place, call: str, *inject: str) -> tuple[list[str], Done]:
+    """What strace reports of a build, a line for each call; and how the build ended."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    report = place.project / "trace"
+    options = [o for e in (f"trace={call}", *inject) for o in ("-e", e)]
+    command = ["strace", "-f", "-y", "-s", "0", "-o", str(report), *options]
+    done = place.build(*command, PYTHONDONTWRITEBYTECODE="1")
+    if not report.exists() or not report.stat().st_size:
+        pytest.skip(f"strace does not work here: {done.stderr.strip()}")
+    return report.read_text().splitlines(), done
+
+
+def numbers(lines: list[str], call: str) -> dict[str, list[int]]:
+    """For each kind of file the n for which the n-th call of a thread is first about one of that kind."""
+    seen: Counter[str] = Counter()
+    found: dict[str, list[int]] = {}
+    known = 0
+    for match in filter(None, map(LINE.match, lines)):
+        thread, name, arguments = match.groups()
+        assert name == call
+        seen[thread] += 1
+        if seen[thread] > known:
+            known = seen[thread]
+            found.setdefault(kind_of(arguments), []).append(known)
+    return found
+
+
+def kind_of(arguments: str) -> str:
+    """The last file that a call names decides: a rename is about where it goes."""
+    last = arguments.rpartition(', "')[2] if arguments.startswith('"') else arguments
+    return next((k for k, pattern in KINDS.items() if re.search(pattern, last)), f"unknown: {last}")
