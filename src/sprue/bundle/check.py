@@ -51,8 +51,8 @@ def check_bundle(folder: Path, expected_id: str | None = None, *, threads: int |
     found = _found(folder)
     wrong = []
     named = {f.path: f for f in manifest.files}
-    written = _read_sums(folder)
-    measured = _measurements(written)
+    written = read_sums(folder)
+    measured = sum_of_measurements(written)
     expected = {path: file.sha256 for path, file in named.items()} | {MANIFEST: manifest.id()}
     if measured is not None or MEASUREMENTS in found:
         expected[MEASUREMENTS] = measured or ""
@@ -116,7 +116,7 @@ def _unreadable(error: OSError) -> None:
     raise CheckError(f"cannot read it: {error.strerror}", where=str(error.filename)) from error
 
 
-def _read_sums(folder: Path) -> bytes:
+def read_sums(folder: Path) -> bytes:
     path = folder / SUMS
     try:
         with path.open("rb") as stream:
@@ -125,7 +125,7 @@ def _read_sums(folder: Path) -> bytes:
         raise CheckError(f"cannot read it: {error.strerror}", where=str(path)) from error
 
 
-def _measurements(written: bytes) -> str | None:
+def sum_of_measurements(written: bytes) -> str | None:
     """The sha256 that SHA256SUMS gives for the measurements, which the manifest does not name."""
     match = re.search(rb"^([0-9a-f]{64})  " + re.escape(MEASUREMENTS.encode()) + rb"$", written, re.MULTILINE)
     return match[1].decode() if match is not None else None

@@ -5,8 +5,10 @@ hashlib lets other threads run while it hashes, so threads are enough: no proces
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +42,15 @@ def hash_files(paths: Iterable[Path], threads: int | None = None) -> dict[Path, 
     return found
 
 
+def open_plain(path: Path) -> FileIO:
+    """Open a file to read. Raises OSError for links and special files, without waiting for any."""
+    stream = FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return stream
+
+
 def _drain(waiting: deque[Path], found: dict[Path, tuple[int, str] | OSError]) -> None:
     buffer = memoryview(bytearray(BUFFER))
     while True:
@@ -49,7 +60,7 @@ def _drain(waiting: deque[Path], found: dict[Path, tuple[int, str] | OSError]) -
             return
         seen = hashlib.sha256()
         try:
-            with FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as stream:
+            with open_plain(path) as stream:
                 size = 0
                 while count := stream.readinto(buffer):
                     seen.update(buffer[:count])

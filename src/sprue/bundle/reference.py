@@ -1,4 +1,4 @@
-"""How bundles are called: `name`, `name@version` or `name:tag`, each with `#` and digits of the id or without."""
+"""How bundles are called: `name`, `name@version`, `name:tag`; `#` and digits of the id may follow each."""
 
 from __future__ import annotations
 

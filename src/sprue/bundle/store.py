@@ -21,7 +21,7 @@ from sprue.canonical import canonical, parse
 from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
 
-_STAGING = ".staging-"
+STAGING = ".staging-"
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Store:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A folder on the store's file system to put a bundle together in; gone at the end of the block."""
-        sweep(self.folder, _STAGING)
-        with owned_folder(self.folder, _STAGING) as folder:
+        sweep(self.folder, STAGING)
+        with owned_folder(self.folder, STAGING) as folder:
             folder.chmod(0o755)
             yield folder
 
@@ -64,7 +64,7 @@ class Store:
         place.parent.mkdir(parents=True, exist_ok=True)
         with locked(place.parent):
             if place.exists() and not _is_whole(place, ident):
-                with owned_folder(self.folder, _STAGING) as aside:
+                with owned_folder(self.folder, STAGING) as aside:
                     place.rename(aside / "damaged")
             if not place.exists():
                 share(self.folder, staged, {f.path: f.sha256 for f in manifest.files})
@@ -78,6 +78,10 @@ class Store:
     def bundles(self) -> list[Stored]:
         """All bundles, by name and version, the latest of each first. Raises CheckError for a damaged one."""
         return self._read("*")
+
+    def named(self, name: str) -> list[Stored]:
+        """The bundles of one name, in the same order."""
+        return self._read(name)
 
     def _read(self, name: str) -> list[Stored]:
         found = []
@@ -166,7 +170,7 @@ class Store:
                 )
             if self._latest(name, version) == stored.id:
                 (stored.folder.parent / f"{version}.json").unlink()
-            with owned_folder(self.folder, _STAGING) as aside:
+            with owned_folder(self.folder, STAGING) as aside:
                 stored.folder.rename(aside / "removed")
 
     def _latest(self, name: str, version: str) -> str | None:
