@@ -16,6 +16,7 @@ def states(done: subprocess.CompletedProcess[str]) -> set[str]:
     return set(json.loads(done.stdout)["actions"].values())
 
 
+@pytest.mark.slow
 def test_what_ci_has_built_nobody_builds_again(
     project: Path, sprue: Sprue, tmp_path: Path, key_files: Callable[[str], tuple[Path, Path]]
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_stream_that_is_given_up_half_way_leaves_the_place_usable(
     assert read(place, blob(data)) == data
 
 
+@pytest.mark.slow
 def test_large_files_are_streamed(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "large"
     size = 64 << 20
