@@ -1,4 +1,4 @@
-"""`sprue bundle list | show | verify`: what lies in the local store."""
+"""`sprue bundle list | show | verify | sign | bom`: what lies in the local store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sprue.cli import _options, _text
+from sprue.cli import _bundle_trust, _options, _text
 
 
 @click.group("bundle")
@@ -90,17 +90,26 @@ def show_bundle(bundle: str, store: Path | None, as_json: bool) -> None:
 @click.argument("bundles", nargs=-1, required=True)
 @_options.store_option
 @_options.as_json
-def verify_bundle(bundles: tuple[str, ...], store: Path | None, as_json: bool) -> None:
-    """Hash every file of each bundle. BUNDLE is a name@version, or the path of a bundle."""
+@_bundle_trust.demands
+def verify_bundle(
+    bundles: tuple[str, ...], store: Path | None, as_json: bool, demand: _bundle_trust.Demand
+) -> None:
+    """Hash every file of each bundle, and check its signatures if a key or a policy is given.
+
+    BUNDLE is a name@version, or the path of a bundle.
+    """
     from sprue.bundle.check import check_bundle
 
     proofs = []
     for bundle in bundles:
-        proof = check_bundle(_folder(bundle, store))
-        proofs.append({"bundle": bundle, "id": proof.id, "files": proof.files, "bytes": proof.size})
+        folder = _folder(bundle, store)
+        proof = check_bundle(folder)
+        signed = demand.signed_by(folder, proof.manifest)
+        facts = {"bundle": bundle, "id": proof.id, "files": proof.files, "bytes": proof.size}
+        proofs.append({**facts, "signatures": signed})
         if not as_json:
             said = f"{bundle}: {proof.files} files, {_text.size(proof.size)}, id {proof.id}"
-            click.echo(f"{click.style('verified', fg='green')} {said}")
+            click.echo(f"{click.style('verified', fg='green')} {said}{_bundle_trust.said(signed)}")
     if as_json:
         _options.print_json(proofs)
 
@@ -109,3 +118,6 @@ def _folder(bundle: str, store: Path | None) -> Path:
     if (Path(bundle) / "manifest.json").exists():
         return Path(bundle)
     return _options.open_store(store).find(bundle).folder
+
+
+_bundle_trust.register(command, _folder)
