@@ -117,9 +117,7 @@ def gc(keep: str, older_than: str, dry_run: bool, cache: Path | None, as_json: b
     click.echo(f"{_text.size(done.freed)} freed, {_text.size(done.size)} {stays}")
     if done.size > size:
         kept = f"{done.protected:,} entries" if done.protected else "nothing"
-        click.echo(
-            f"more than asked: {kept} in use by running builds or used just now, the rest too young"
-        )
+        click.echo(f"more than asked: {kept} in use by running builds or used just now, the rest too young")
 
 
 def _value(option: str, text: str, parse: Callable[[str], Value]) -> Value:
