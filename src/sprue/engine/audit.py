@@ -17,6 +17,7 @@ from sprue.engine.collect import retire
 from sprue.engine.contents import File, blobs, entries, read_entry
 from sprue.engine.key import key
 
+ABSENT = "absent"
 BUFFER = 1 << 20
 """Bytes read at once into the same memory: new memory for each file would cost a tenth of the rate."""
 
@@ -55,7 +56,7 @@ def audit(cache: Cache, threads: int, *, repair: bool = False) -> Audit:
         with owned_folder(cache.folder / "work", "build-") as aside:
             for path in bad:
                 retire(path, aside, _is_good)  # it may have been made anew since
-    there = {b.path.name for b in stored} - {p.name for p in bad}
+    there = {b.name for b in stored} - {p.name for p in bad}
     referred: set[str] = set()
     missing: dict[str, tuple[str, ...]] = {}
     wrong = []
@@ -84,37 +85,41 @@ def audit(cache: Cache, threads: int, *, repair: bool = False) -> Audit:
 
 def _damaged(stored: Iterable[File], threads: int) -> Iterator[Path]:
     """The blobs that are not what their names say. Large ones first, so that none is left alone."""
-    waiting = deque(b.path for b in sorted(stored, key=lambda b: -b.size))
+    waiting = deque(sorted(stored, key=lambda b: -b.size))
     with ThreadPoolExecutor(threads) as pool:
         for found in [pool.submit(_bad_ones, waiting) for _ in range(threads)]:
             yield from found.result()
 
 
-def _bad_ones(waiting: deque[Path]) -> list[Path]:
+def _bad_ones(waiting: deque[File]) -> list[Path]:
     """Take blobs until none is left; hashing lets other threads run."""
     buffer = memoryview(bytearray(BUFFER))
     bad = []
     with contextlib.suppress(IndexError):
         while True:
-            path = waiting.popleft()
-            if not _is_good(path, buffer):
-                bad.append(path)
+            blob = waiting.popleft()
+            if _digest(blob.place, buffer) not in (blob.name, ABSENT):
+                bad.append(blob.path)
     return bad
 
 
-def _is_good(path: Path, buffer: memoryview | None = None) -> bool:
-    """Whether a blob is what its name says. True for one that was collected since it was listed."""
-    space = buffer or memoryview(bytearray(BUFFER))
+def _is_good(path: Path) -> bool:
+    """Whether a blob is what its name says."""
+    return _digest(str(path), memoryview(bytearray(BUFFER))) == path.name
+
+
+def _digest(place: str, buffer: memoryview) -> str:
+    """The sha256 of a file; ABSENT if it was collected since it was listed, "" if it cannot be read."""
     seen = hashlib.sha256()
     try:
-        with FileIO(path) as stream:
-            while count := stream.readinto(space):
-                seen.update(space[:count])
+        with FileIO(place) as stream:
+            while count := stream.readinto(buffer):
+                seen.update(buffer[:count])
     except FileNotFoundError:
-        return True
+        return ABSENT
     except OSError:
-        return False
-    return seen.hexdigest() == path.name
+        return ""
+    return seen.hexdigest()
 
 
 def _entry(path: Path) -> Entry | None:

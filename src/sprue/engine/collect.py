@@ -83,8 +83,8 @@ def collect(cache: Cache, keep: int, *, older_than: float = 0.0, dry_run: bool =
 
 
 def _collect(cache: Cache, keep: int, before: int, window: _Window, dry_run: bool) -> Collected:
-    stored = {b.path.name: b for b in blobs(cache)}
-    items = {i.file.path: i for i in _items(cache, {})}
+    stored = {b.name: b for b in blobs(cache)}
+    items = {i.file.place: i for i in _items(cache, {})}
     choice = _decide(items.values(), {name: b.size for name, b in stored.items()}, keep, before, window)
     if dry_run:
         removed, dead = [i.file for i in choice.gone], _unreferenced(stored, choice.kept, window)
@@ -153,16 +153,16 @@ def _used(window: _Window) -> Callable[[Path], bool]:
     return lambda path: path.stat().st_mtime_ns in window
 
 
-def _items(cache: Cache, known: Mapping[Path, _Item]) -> Iterator[_Item]:
+def _items(cache: Cache, known: Mapping[str, _Item]) -> Iterator[_Item]:
     """Everything that is kept or goes as a whole. A damaged entry keeps no blob. `known` are not read."""
     for file in entries(cache):
-        if file.path in known and known[file.path].file == file:
-            yield known[file.path]
+        if file.place in known and known[file.place].file == file:
+            yield known[file.place]
             continue
         entry = read_entry(file.path)
         yield _Item(file, frozenset(entry.files.values()) if entry is not None else frozenset())
     for name in HINTS:
-        yield from (_Item(f) for f in files(cache.folder / name) if not f.path.name.startswith("."))
+        yield from (_Item(f) for f in files(cache.folder / name) if not f.name.startswith("."))
 
 
 def _decide(
@@ -206,7 +206,7 @@ def _work_folders(folder: Path) -> list[Path]:
 def _temporary(folder: Path) -> Iterator[File]:
     """What writers that were killed have left: files under temporary names."""
     for name in ("blobs", "actions", *HINTS):
-        yield from (f for f in files(folder / name) if f.path.name.startswith("."))
+        yield from (f for f in files(folder / name) if f.name.startswith("."))
 
 
 def _said(

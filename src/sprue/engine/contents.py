@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from sprue.durable import sweep
 from sprue.engine.cache import Cache, Entry, decoded
@@ -16,13 +17,17 @@ HINTS = ("settled", "last", "logs")
 """Folders of files that stand for themselves: losing one costs time, or a log."""
 
 
-@dataclass(frozen=True)
-class File:
-    """`changed`: nanoseconds of the epoch."""
+class File(NamedTuple):
+    """`changed`: nanoseconds of the epoch. A tuple of strings and numbers: there are a great many."""
 
-    path: Path
+    place: str
+    name: str
     size: int
     changed: int
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Stats:
 
 def stats(cache: Cache) -> Stats:
     """Count what lies in the cache. `size` is of all its files but those in work folders."""
-    sizes = {blob.path.name: blob.size for blob in blobs(cache)}
+    sizes = {blob.name: blob.size for blob in blobs(cache)}
     kinds: Counter[str] = Counter()
     weights: Counter[str] = Counter()
     uses = []
@@ -84,11 +89,11 @@ def stats(cache: Cache) -> Stats:
 
 
 def entries(cache: Cache) -> Iterator[File]:
-    return (f for f in files(cache.folder / "actions") if f.path.suffix == ".json")
+    return (f for f in files(cache.folder / "actions") if f.name.endswith(".json"))
 
 
 def blobs(cache: Cache) -> Iterator[File]:
-    return (f for f in files(cache.folder / "blobs") if len(f.path.name) == 64)
+    return (f for f in files(cache.folder / "blobs") if len(f.name) == 64)
 
 
 def read_entry(path: Path) -> Entry | None:
@@ -114,4 +119,4 @@ def files(folder: Path) -> Iterator[File]:
             elif entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):
                     seen = entry.stat(follow_symlinks=False)
-                    yield File(Path(entry.path), seen.st_size, seen.st_mtime_ns)
+                    yield File(entry.path, entry.name, seen.st_size, seen.st_mtime_ns)
