@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Verify a sprue bundle without sprue: python3 verify.py FOLDER [ID]
+
+A second reader of docs/format.md that shares nothing with the first: standard library only, Python 3.8 on.
+It proves that every byte is what the manifest says. What the fields mean (roles, metrics) is for sprue.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import unicodedata
+from pathlib import Path
+
+MANIFEST, SUMS, TIMES = OUTSIDE = "manifest.json", "SHA256SUMS", "evidence/measurements.json"
+KEYS = "createdAt files licenses metrics name parents recipe schema source targets toolchain version"
+FILE_KEYS = "mediaType path role sha256 size target"
+WRONG = ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError
+
+
+def need(holds, what):
+    if not holds:
+        raise ValueError(what)
+
+
+def unique(pairs):
+    need(len(dict(pairs)) == len(pairs), "a key stands twice")
+    return dict(pairs)
+
+
+def hashed(path, limit=2**40):
+    sha, size, kept = hashlib.sha256(), 0, b""
+    need(stat.S_ISREG(path.lstat().st_mode), f"{path} is not a plain file")
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            size, kept = size + len(block), kept + block if limit < 2**40 else b""
+            need(size <= limit, f"{path} is too large")
+            sha.update(block)
+    return sha.hexdigest(), size, kept
+
+
+def is_safe(path):
+    named = all(p not in ("", "..") and p[0] != " " and p[-1] not in " ." for p in path.split("/"))
+    return named and path.isprintable() and not set(path) & set('\\:*?"<>|') and len(path.encode()) <= 1024
+
+
+def folded(path):
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def read_manifest(data):
+    made = json.loads(data, object_pairs_hook=unique)
+    text = json.dumps(made, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    need(text.encode() == data, "the manifest is not in canonical form")
+    need(" ".join(made) == KEYS and made["schema"] == "sprue-bundle/1", "not a sprue-bundle/1 manifest")
+    for file in made["files"]:
+        need(" ".join(file) == FILE_KEYS and is_safe(file["path"]), f"a wrong file: {str(file)[:200]}")
+        need(type(file["size"]) is int and 0 <= file["size"] <= 2**40, f"{file['path']}: a wrong size")
+        need(re.fullmatch("[0-9a-f]{64}", file["sha256"]), f"{file['path']}: a wrong sha256")
+    paths, entries = [file["path"] for file in made["files"]], [t["entry"] for t in made["targets"]]
+    names = {folded(path) for path in [*paths, *OUTSIDE]}
+    above = {folded(str(folder)) for path in paths for folder in Path(path).parents}
+    need(paths == sorted(paths) and len(paths) <= 100_000, "files not sorted, or too many")
+    need(len(names) == len(paths) + 3 and not above & names, "two files of one name, or a file below a file")
+    need(len({t["id"] for t in made["targets"]}) == len(entries) and {*entries} <= {*paths}, "a wrong target")
+    return made["files"]
+
+
+def refuse(error):
+    raise error
+
+
+def found_in(folder):
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        for path in (Path(parent, name) for name in folders + files):
+            mode = path.lstat().st_mode
+            need(stat.S_ISREG(mode) or stat.S_ISDIR(mode), f"{path} is not a plain file")
+            if stat.S_ISREG(mode):
+                yield path.relative_to(folder).as_posix()
+
+
+def verify(folder, expected=None):
+    """The bundle's id. Raises one of WRONG for what is none."""
+    folder = Path(folder)
+    ident, _, data = hashed(folder / MANIFEST, 16 << 20)
+    need(expected in (None, ident), f"its id is {ident}, not {expected}")
+    files, found = read_manifest(data), set(found_in(folder))
+    sums = {MANIFEST: ident, **{file["path"]: file["sha256"] for file in files}}
+    if TIMES in found:
+        sums[TIMES] = hashed(folder / TIMES)[0]
+    wrong = sorted(found ^ {*sums, SUMS})
+    need(not wrong, f"missing, or not in the manifest: {', '.join(wrong[:10])}")
+    lines = "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()
+    need(hashed(folder / SUMS, 64 << 20)[2] == lines, f"{SUMS} does not agree with the manifest")
+    for file in files:
+        is_so = hashed(folder / file["path"])[:2] == (file["sha256"], file["size"])
+        need(is_so, f"{file['path']} is damaged")
+    return ident
+
+
+if __name__ == "__main__":
+    try:
+        need(2 <= len(sys.argv) <= 3, "usage: verify.py FOLDER [ID]")
+        print("verified", verify(*sys.argv[1:]))
+    except WRONG as error:
+        sys.exit(f"not verified: {error}")
