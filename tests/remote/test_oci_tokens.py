@@ -1,0 +1,121 @@
+"""Tokens and redirections of registries: what docker-registry with a password file does not do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sprue.remote.place import Unreachable, open_place
+
+pytest.importorskip("httpx", reason="sprue[oci] is not installed")
+
+DATA = b"what was made"
+NAME = f"blobs/{hashlib.sha256(DATA).hexdigest()}"
+
+
+@contextmanager
+def serving(answer: Any) -> Iterator[str]:
+    """A server on loopback; `answer(handler)` gives status, headers and body. Its host and port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = answer(self)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def seen() -> list[tuple[str, str | None]]:
+    """Path and credentials of every request."""
+    return []
+
+
+def test_a_token_is_asked_for_with_the_password_and_is_not_sent_on_to_another_host(
+    seen: list[tuple[str, str | None]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def store(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        seen.append(("store", request.headers["Authorization"]))
+        return 200, {}, DATA
+
+    with serving(store) as elsewhere:
+
+        def registry(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+            given = request.headers["Authorization"]
+            seen.append((request.path.partition("?")[0].rpartition("/")[2][:10], given))
+            if request.path.startswith("/token"):
+                return 200, {}, json.dumps({"token": "abc"}).encode()
+            if given != "Bearer abc":
+                realm = f'Bearer realm="http://{request.headers["Host"]}/token",service="s",scope="pull"'
+                return 401, {"WWW-Authenticate": realm}, b""
+            return 307, {"Location": f"http://{elsewhere}/data"}, b""
+
+        with serving(registry) as host:
+            login = json.dumps({"auths": {host: {"auth": "Y2k6c2VjcmV0"}}})
+            (tmp_path / "config.json").write_text(login)
+            monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+            with closing(open_place(f"oci://{host}/cache")) as place:
+                stream = place.get(NAME)
+                assert stream is not None
+                assert b"".join(stream) == DATA
+    blob = NAME.replace("blobs/", "sha256:")[:10]
+    assert seen == [(blob, None), ("token", "Basic Y2k6c2VjcmV0"), (blob, "Bearer abc"), ("store", None)]
+
+
+@pytest.mark.parametrize(
+    ("challenge", "word"),
+    [
+        ('Bearer realm="http://registry.invalid/token"', "in clear"),
+        ('Bearer service="s"', "docker login"),
+        ("Negotiate", "docker login"),
+        ("", "docker login"),
+    ],
+)
+def test_a_challenge_that_cannot_be_met_is_unreachable(challenge: str, word: str) -> None:
+    with (
+        serving(lambda _: (401, {"WWW-Authenticate": challenge}, b"")) as host,
+        closing(open_place(f"oci://{host}/cache")) as place,
+        pytest.raises(Unreachable, match=word),
+    ):
+        place.get(NAME)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"layers": []}',
+        b'{"layers": [{"digest": "../../x"}]}',
+        b"[" * 100_000,
+        b"x" * (2 << 20),
+    ],
+)
+def test_what_is_no_manifest_of_ours_is_unreachable(body: bytes) -> None:
+    with (
+        serving(lambda _: (200, {}, body)) as host,
+        closing(open_place(f"oci://{host}/cache")) as place,
+        pytest.raises(Unreachable),
+    ):
+        place.get(f"actions/{'a' * 64}.json")
