@@ -33,18 +33,18 @@ class Place:
     store: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", "sprue", "build", RECIPE, "--json", "--jobs", "1", *options]
+    def command(self, *recipes: str) -> list[str]:
+        return [sys.executable, "-m", "sprue", "build", *recipes, "--json", "--jobs", "1"]
 
     def variables(self, **more: str) -> dict[str, str]:
         base = {k: os.environ[k] for k in KEPT if k in os.environ}
         places = {"SPRUE_CACHE": str(self.cache), "SPRUE_STORE": str(self.store), "SPRUE_TARGETS": TARGETS}
         return {**base, "HOME": str(self.project), **places, **self.environment, **more}
 
-    def start(self, *before: str, options: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
-        """`before`: a command that runs the build, such as strace."""
+    def start(self, *before: str, recipes: str = RECIPE, **environment: str) -> subprocess.Popen[str]:
+        """`before`: a command that runs the build, such as strace. `recipes`: separated by spaces."""
         return subprocess.Popen(
-            [*before, *self.command(*options)],
+            [*before, *self.command(*recipes.split())],
             cwd=self.project,
             env=self.variables(**environment),
             stdout=subprocess.PIPE,
@@ -52,13 +52,13 @@ class Place:
             text=True,
         )
 
-    def build(self, *before: str, options: tuple[str, ...] = (), **environment: str) -> Done:
-        with self.start(*before, options=options, **environment) as run:
+    def build(self, *before: str, **environment: str) -> Done:
+        with self.start(*before, **environment) as run:
             out, err = run.communicate(timeout=240)
         return Done(run.args, run.returncode, out, err)
 
     def bundles(self) -> dict[str, str]:
-        """The digests, by path, of every file in the store that an id covers, and of which id is the latest."""
+        """The digests, by path, of all files in the store that an id covers, and of the latest id's name."""
         return {
             p.relative_to(self.store).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(self.store.rglob("*"))

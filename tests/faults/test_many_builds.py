@@ -42,7 +42,7 @@ def test_sixteen_builds_of_two_recipes_at_once_freeze_the_same_bundles(at: At, j
     place = at("place")
     text = (place.project / RECIPE).read_text()
     (place.project / "recipes" / "other.toml").write_text(text)
-    started = [place.start(options=("recipes/other.toml",)) for _ in range(BUILDS)]
+    started = [place.start(recipes=f"{RECIPE} recipes/other.toml") for _ in range(BUILDS)]
     ended = [finished(run) for run in started]
     assert {done.returncode for done in ended} == {0}, ended
     ids = {tuple(r["bundle"]["id"] for r in json.loads(done.stdout)["recipes"]) for done in ended}

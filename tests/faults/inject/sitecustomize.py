@@ -2,8 +2,8 @@
 
 FAULT is `process event text count victim`, and FAULT_DONE a folder that is made when it has happened. When in
 the `process` ("build" or "worker") the audit event with `text` in one of its arguments is raised for the
-`count`-th time, the `victim` is killed (https://docs.python.org/3/library/audit_events.html). Nothing of sprue
-is changed; what it would have done next, it does not do.
+`count`-th time, the `victim` is killed (https://docs.python.org/3/library/audit_events.html). sprue itself is
+not changed; what it would have done next, it does not do.
 """
 
 from __future__ import annotations
