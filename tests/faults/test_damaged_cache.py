@@ -7,13 +7,15 @@ entries at every byte. Here no file is left out: marker, hints and settled answe
 from __future__ import annotations
 
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .conftest import Judge
-from .place import Place
+from .place import HERE, Done, Place
 
 At = Callable[..., Place]
 Change = Callable[[bytes], bytes]
@@ -65,6 +67,32 @@ def test_a_cut_blob_and_a_flipped_entry_are_made_again(at: At, judge: Judge) -> 
 
 
 @pytest.mark.slow
+def test_a_blob_that_is_damaged_after_the_build_has_looked_at_it_is_not_frozen(at: At, judge: Judge) -> None:
+    """The build is stopped as it begins to freeze, and goes on when the artifact is damaged."""
+    place = at("place", cache="whole")
+    begun = place.project / "begun"
+    run = place.start(
+        FAULT="build open /model/model.onnx 1 build SIGSTOP",
+        FAULT_DONE=str(begun),
+        PYTHONPATH=str(HERE / "inject"),
+    )
+    while not begun.exists():
+        assert run.poll() is None
+        time.sleep(0.01)
+    (sha,) = {sha for name, sha in judge.expected.items() if name.endswith("/artifact/model.onnx")}
+    path = place.cache / "blobs" / sha[:2] / sha
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    stopped(run.pid)
+    run.send_signal(signal.SIGCONT)
+    out, err = run.communicate(timeout=240)
+    assert run.returncode == 2
+    assert "is damaged\n  run the build again: it will be made anew" in err
+    judge.disturbed(place, Done(run.args, run.returncode, out, err), what="damaged meanwhile")
+    assert not judge.faults, "\n\n".join(judge.faults)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", range(2))
 def test_any_one_damaged_file_of_a_cache_is_made_again_or_refused(at: At, judge: Judge, turn: int) -> None:
     """Each file in two ways, which take turns."""
@@ -95,3 +123,9 @@ def taking_turns(names: list[str], turn: int) -> list[tuple[str, str]]:
     """Every name with one of the changes, with another one in another turn."""
     changes = list(CHANGES)
     return [(name, changes[(i + turn * 3) % len(changes)]) for i, name in enumerate(names)]
+
+
+def stopped(process: int) -> None:
+    """Wait until a process is stopped: to let it go on before would be in vain."""
+    while (Path("/proc") / str(process) / "stat").read_text().rpartition(") ")[2][0] != "T":
+        time.sleep(0.01)

@@ -50,7 +50,7 @@ FAST = ("compile", "freeze: bundle")
 def killed(place: Place, fault: str, code: int | None = None) -> Done:
     """A build in which `fault` happened, see inject/sitecustomize.py; it ended with `code`."""
     happened = place.project / "happened"
-    done = place.build(FAULT=fault, FAULT_DONE=str(happened), PYTHONPATH=str(HERE / "inject"))
+    done = place.build(FAULT=f"{fault} SIGKILL", FAULT_DONE=str(happened), PYTHONPATH=str(HERE / "inject"))
     assert happened.exists(), f"it never happened: {fault}\n{done.stderr}"
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done

@@ -1,9 +1,9 @@
-"""Kill a process of a build at one moment: put this folder on PYTHONPATH, and say when in FAULT.
+"""Kill or stop a process of a build at one moment: put this folder on PYTHONPATH, and say when in FAULT.
 
-FAULT is `process event text count victim`, and FAULT_DONE a folder that is made when it has happened. When in
-the `process` ("build" or "worker") the audit event with `text` in one of its arguments is raised for the
-`count`-th time, the `victim` is killed (https://docs.python.org/3/library/audit_events.html). sprue itself is
-not changed; what it would have done next, it does not do.
+FAULT is `process event text count victim signal`, and FAULT_DONE a folder that is made when it has happened.
+When in the `process` ("build" or "worker") the audit event with `text` in one of its arguments is raised for
+the `count`-th time, the `victim` gets the signal (https://docs.python.org/3/library/audit_events.html). sprue
+itself is not changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 
-def arm(process: str, event: str, text: str, count: str, victim: str) -> None:
+def arm(process: str, event: str, text: str, count: str, victim: str, how: str) -> None:
     left = int(count)
 
     def watch(seen: str, arguments: tuple[object, ...]) -> None:
@@ -24,7 +24,7 @@ def arm(process: str, event: str, text: str, count: str, victim: str) -> None:
         left -= 1
         if left == 0:
             os.mkdir(os.environ["FAULT_DONE"])  # noqa: PTH102  # no Python file is opened, so no event
-            os.kill(os.getpid() if victim == process else os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid() if victim == process else os.getppid(), signal.Signals[how])
 
     sys.addaudithook(watch)
 
