@@ -44,7 +44,7 @@ FIELDS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fill() -> Freeze:
     """fill(folder, files..., field=value): a frozen bundle in `folder`."""
 

@@ -104,7 +104,8 @@ def _targets(one: _Bundle, two: _Bundle) -> Iterator[Change]:
             for t in (old, new)
         ]
         yield from _mapping(name, *facts)
-        yield from _figures(name, one, two, (old and old.variant, new and new.variant))
+        variants = tuple(None if t is None else t.variant for t in (old, new))
+        yield from _figures(name, one, two, variants)
         runtimes = [
             {f"runtime {k}": v for k, v in t.runtime.items()} if t is not None else {} for t in (old, new)
         ]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sprue.bundle.blobs import holders, share
+from sprue.bundle.blobs import BLOBS, holders, share
 from sprue.bundle.check import Damaged, Proof, check_bundle, read_bundle_manifest
 from sprue.bundle.manifest import Manifest
 from sprue.bundle.reference import Reference, order, read_reference
@@ -21,6 +21,8 @@ from sprue.canonical import canonical, parse
 from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
 
+SIGNATURE = ".intoto.jsonl"
+"""How the files beside a bundle end that hold its signatures."""
 STAGING = ".staging-"
 
 
@@ -134,15 +136,8 @@ class Store:
         )
 
     def check(self, stored: Stored) -> Proof:
-        """Hash every file. Raises CheckError, which names other bundles that hold the same damaged files."""
-        try:
-            return check_bundle(stored.folder, stored.id)
-        except Damaged as error:
-            also = self.holders(stored.folder, error.files)
-            if not also:
-                raise
-            said = f"{error.what}; the same damaged file is in {', '.join(also)}"
-            raise Damaged(said, where=error.where, remedy=error.remedy, files=error.files) from error
+        """Hash every file. Raises CheckError as `check_shared` does."""
+        return check_shared(stored.folder, stored.id)
 
     def holders(self, folder: Path, files: tuple[str, ...]) -> list[str]:
         """The other bundles of the store that hold one of these files of the bundle in `folder`."""
@@ -172,6 +167,8 @@ class Store:
                 (stored.folder.parent / f"{version}.json").unlink()
             with owned_folder(self.folder, STAGING) as aside:
                 stored.folder.rename(aside / "removed")
+                for signature in stored.folder.parent.glob(f"{stored.folder.name}.*{SIGNATURE}"):
+                    signature.rename(aside / signature.name)
 
     def _latest(self, name: str, version: str) -> str | None:
         try:
@@ -179,6 +176,22 @@ class Store:
         except (OSError, ValueError):
             return None
         return value.get("id") if isinstance(value, dict) else None
+
+
+def check_shared(folder: Path, expected_id: str | None = None) -> Proof:
+    """Hash every file of the bundle in `folder`.
+
+    Raises CheckError. If the bundle lies in a store, it names the others that hold the same damaged files.
+    """
+    try:
+        return check_bundle(folder, expected_id)
+    except Damaged as error:
+        store = Store(folder.resolve().parent.parent)
+        also = store.holders(folder, error.files) if (store.folder / BLOBS).is_dir() else []
+        if not also:
+            raise
+        said = f"{error.what}; the same damaged file is in {', '.join(also)}"
+        raise Damaged(said, where=error.where, remedy=error.remedy, files=error.files) from error
 
 
 def _is_whole(folder: Path, ident: str) -> bool:

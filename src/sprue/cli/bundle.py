@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
-from sprue.cli import _bundle_trust, _options, _text
+from sprue.cli import _bundle_archive, _bundle_diff, _bundle_store, _bundle_trust, _options, _text
 
 
 @click.group("bundle")
 def command() -> None:
-    """List, show and verify frozen bundles."""
+    """List, compare, verify, tag and move frozen bundles.
+
+    BUNDLE is name, name@version, name:tag, any of them with #ID, or the path of a bundle's folder.
+    """
 
 
 @command.command("list")
@@ -55,7 +58,7 @@ def list_bundles(store: Path | None, as_json: bool) -> None:
 @_options.store_option
 @_options.as_json
 def show_bundle(bundle: str, store: Path | None, as_json: bool) -> None:
-    """Show what a bundle says of itself. BUNDLE is a name@version, or the path of a bundle."""
+    """Show what a bundle says of itself."""
     from sprue.bundle.check import read_bundle_manifest
 
     folder = _folder(bundle, store)
@@ -98,12 +101,12 @@ def verify_bundle(
 
     BUNDLE is a name@version, or the path of a bundle.
     """
-    from sprue.bundle.check import check_bundle
+    from sprue.bundle.store import check_shared
 
     proofs = []
     for bundle in bundles:
         folder = _folder(bundle, store)
-        proof = check_bundle(folder)
+        proof = check_shared(folder)
         signed = demand.signed_by(folder, proof.manifest)
         facts = {"bundle": bundle, "id": proof.id, "files": proof.files, "bytes": proof.size}
         proofs.append({**facts, "signatures": signed})
@@ -121,3 +124,6 @@ def _folder(bundle: str, store: Path | None) -> Path:
 
 
 _bundle_trust.register(command, _folder)
+_bundle_archive.register(command, _folder)
+_bundle_diff.register(command, _folder)
+_bundle_store.register(command)
