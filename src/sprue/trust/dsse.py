@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sprue.canonical import canonical, parse
 from sprue.errors import CheckError
 from sprue.trust.keys import PrivateKey, PublicKey
+from sprue.trust.plain import read_plain
 
 MAX_ENVELOPE_BYTES = 4 * 2**20
 MAX_SIGNATURES = 100
@@ -75,13 +74,10 @@ class _EnvelopeForm(_Form):
 def read_envelope_file(path: Path) -> Envelope:
     """Raises CheckError for all but a plain file of at most 4 MiB that holds an envelope."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        data = read_plain(path, MAX_ENVELOPE_BYTES, follow_links=False)
     except OSError as error:
         raise CheckError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise CheckError("not a plain file", where=str(path))
-        return read_envelope(stream.read(MAX_ENVELOPE_BYTES + 1), str(path))
+    return read_envelope(data, str(path))
 
 
 def read_envelope(data: bytes, where: str) -> Envelope:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from sprue.canonical import digest
 from sprue.durable import sync_folder
 from sprue.errors import CheckError, SprueError, did_you_mean
+from sprue.trust.plain import read_plain
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -190,26 +190,11 @@ def _find(key: str, folder: Path, suffix: str) -> Path:
 
 
 def _read(path: Path, *, private: bool) -> bytes:
-    """The mode is asked of the file that was opened: a name could mean another file a moment later."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not keep us waiting
-    except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
+        return read_plain(path, MAX_KEY_BYTES, follow_links=True, private=private)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        said = error.strerror if isinstance(error, OSError) else error
         raise SprueError(f"cannot read the key: {said}", where=str(path)) from error
-    with os.fdopen(handle, "rb") as stream:
-        mode = os.fstat(handle).st_mode
-        if not stat.S_ISREG(mode):
-            raise CheckError("a key must be a plain file", where=str(path))
-        if private and mode & 0o077:
-            raise CheckError(
-                f"others may read this private key (mode {stat.S_IMODE(mode):04o})",
-                where=str(path),
-                remedy=f"chmod 600 {path}; and if others did read it, make a new one",
-            )
-        data = stream.read(MAX_KEY_BYTES + 1)
-    if len(data) > MAX_KEY_BYTES:
-        raise CheckError(f"larger than {MAX_KEY_BYTES} bytes: not a key", where=str(path))
-    return data
 
 
 def _create(path: Path, data: bytes, mode: int) -> None:
