@@ -153,7 +153,7 @@ def _check_history(tag: Tag) -> None:
     """Raises ValueError for moves that cannot have been."""
     left: list[str | None] = []
     for move in tag.moves:
-        if move.kind == "move":
+        if move.kind == "move" and move.id is not None:
             left.append(move.id)
         elif move.kind == "rollback" and len(left) > 1:
             left.pop()
