@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sprue.bundle.check import check_bundle, read_bundle_manifest
 from sprue.errors import CheckError, SprueError
 from sprue.trust.keys import PrivateKey, new_key, read_private
-from sprue.trust.policy import Policy, _matches, read_policy
+from sprue.trust.policy import Policy, PolicyFile, _matches, read_policy
 from sprue.trust.signature import sign_bundle
 
 pytest.importorskip("cryptography", reason="needs cryptography (the extra `signing`)")
@@ -164,6 +165,14 @@ def test_a_mistake_in_a_policy_is_named_with_its_place(
         read(tmp_path, POLICY.replace(old, new, 1))
     assert caught.value.where.startswith(f"{tmp_path / 'trust.toml'}{where}")
     assert what in caught.value.what
+
+
+def test_the_schema_for_editors_takes_what_we_take(tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema (the extra `dev`)")
+    check = jsonschema.Draft202012Validator(PolicyFile.model_json_schema())
+    assert check.is_valid(tomllib.loads(POLICY))
+    for old, new in (("threshold", "treshold"), ('["ci"]', "[]"), ("[sign.tiny]", '[sign."ti?y"]')):
+        assert not check.is_valid(tomllib.loads(POLICY.replace(old, new, 1)))
 
 
 @given(st.text("ab.*[?", max_size=8), st.text("ab.[?", max_size=8))

@@ -8,22 +8,24 @@ from sprue.cli import _options
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["recipe", "model", "target", "manifest"]))
+@click.argument("kind", type=click.Choice(["recipe", "model", "target", "manifest", "policy"]))
 @_options.as_json
 def command(kind: str, as_json: bool) -> None:
-    """Print the JSON Schema of a recipe, a model.toml, a target file or a bundle's manifest: always JSON."""
+    """Print the JSON Schema of one of the files that people write, or of a bundle's manifest: always JSON."""
     from pydantic import BaseModel
 
     from sprue.bundle.manifest import Manifest
     from sprue.model import ModelFile
     from sprue.recipe import RecipeFile
     from sprue.target import TargetFile
+    from sprue.trust.policy import PolicyFile
 
     kinds: dict[str, type[BaseModel]] = {
         "recipe": RecipeFile,
         "model": ModelFile,
         "target": TargetFile,
         "manifest": Manifest,
+        "policy": PolicyFile,
     }
     made = kinds[kind].model_json_schema(by_alias=True)
     _options.print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **made})

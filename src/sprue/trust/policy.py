@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from sprue.bundle.manifest import Manifest, Name
 from sprue.errors import CheckError, SprueError, did_you_mean
@@ -32,6 +32,9 @@ from sprue.trust.keys import PublicKey, public_from_pem, read_public
 from sprue.trust.signature import Signed, not_signed, signatures
 
 Pattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,127}$")]
+
+ONLY_SUCH_KEYS: dict[str, JsonValue] = {"additionalProperties": False}
+"""Pydantic leaves it out of the schema of a dictionary whose keys have a pattern."""
 
 
 class Strict(BaseModel):
@@ -51,8 +54,12 @@ class RuleFile(Strict):
 class PolicyFile(Strict):
     """A signing policy."""
 
-    keys: dict[Name, str] = Field(min_length=1, description="name -> file of a public key, or its PEM")
-    sign: dict[Pattern, RuleFile] = Field(min_length=1, description="bundle name or pattern -> who may sign")
+    keys: dict[Name, str] = Field(
+        min_length=1, description="name -> file of a public key, or its PEM", json_schema_extra=ONLY_SUCH_KEYS
+    )
+    sign: dict[Pattern, RuleFile] = Field(
+        min_length=1, description="bundle name or pattern -> who may sign", json_schema_extra=ONLY_SUCH_KEYS
+    )
 
 
 @dataclass(frozen=True)
