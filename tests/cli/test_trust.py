@@ -64,6 +64,24 @@ def test_the_second_reader_verifies_what_was_built(built: Path) -> None:
     assert (done.returncode, done.stdout[:9]) == (0, "verified ")
 
 
+@pytest.mark.skipif(not (shutil.which("jq") and shutil.which("openssl")), reason="needs jq and openssl")
+def test_the_documented_commands_verify_a_signature_without_sprue(ask: Run, project: Path) -> None:
+    text = (ROOT / "docs" / "trust.md").read_text()
+    commands = text.partition("Without sprue:\n```sh\n")[2].partition("```")[0].replace("1.4.0", "1.2.3")
+    (project / "ci.pub").write_bytes((project / "keys" / "ci.pub").read_bytes())
+    signed = json.loads(ask("bundle", "sign", "tiny", "--key", "ci", "--json").stdout)[0]["file"]
+    done = subprocess.run(
+        ["bash", "-euc", commands.replace("digits", "tiny")],
+        cwd=project,
+        env={"f": signed, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    verdict, subject, found = done.stdout.splitlines()
+    assert (verdict, found[:64]) == ("Signature Verified Successfully", subject), done.stderr
+
+
 def test_a_missing_or_changed_signature_is_exit_code_1(ask: Run, project: Path) -> None:
     done = ask("bundle", "verify", "tiny", "--key", "ci.pub")
     assert (done.returncode, "not signed by 'ci'" in done.stderr) == (1, True)
