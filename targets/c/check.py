@@ -12,6 +12,7 @@ from sprue.backend import Finding, Variant
 from sprue.errors import SprueError
 from sprue.target import Precision
 
+from .golden import reference
 from .lower import Program, lower
 from .machine import machine
 from .memory import lower_bound
@@ -53,6 +54,10 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
     program, findings = lowered(simple)
     if program is None:
         return findings
+    try:
+        reference(simple)
+    except SprueError as error:
+        return [Finding("operator", "", "", error.what, error.remedy)]
     return _limits(program, variant)
 
 

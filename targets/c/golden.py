@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue.errors import SprueError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 SAMPLES = 4
 MOST_BYTES = 64 * 1024
@@ -29,15 +33,27 @@ class Golden:
     samples: int
 
 
-def golden_vectors(model: ModelProto, samples: Mapping[str, NDArray[np.generic]]) -> Golden:
-    """Run the model on the first samples. `model` has batch 1. Raises SprueError when data is missing."""
+def reference(model: ModelProto) -> InferenceSession:
+    """onnxruntime as it is written. Raises SprueError when it cannot run the model."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class but Exception
+        reason = str(error).splitlines()[0]
+        raise SprueError(
+            f"onnxruntime, which computes the golden vectors, cannot run the model: {reason}",
+            remedy="export the model with an older opset",
+        ) from error
+
+
+def golden_vectors(model: ModelProto, samples: Mapping[str, NDArray[np.generic]]) -> Golden:
+    """Run the model on the first samples. `model` has batch 1. Raises SprueError when data is missing."""
+    session = reference(model)
     names = [i.name for i in session.get_inputs()]
     for name in names:
         if name not in samples:

@@ -162,7 +162,8 @@ class _Walk:
         types = {n: self.facts[n] for n in node.output if n in self.facts}
         if any(n and n not in types for n in node.output):
             types |= fold.infer(node, opset, self.types, self.constants, self.shapes)
-        return types
+        # Inference propagates data that only a run has, and may end below zero: then nothing is known.
+        return {name: (dtype, shape) for name, (dtype, shape) in types.items() if min(shape, default=0) >= 0}
 
     def _folded(self, node: NodeProto, opset: int, types: dict[str, fold.Known]) -> bool:
         if node.op_type in SHAPES and node.domain in DOMAINS:

@@ -47,8 +47,10 @@ SAMPLE = {
 }
 """The fast set: a module of ONNX's node tests, and one test of it."""
 
+FORGOTTEN = "check knows the shape, which Simplify does not pass on to compile: refused there, not answered"
 FULLY_MASKED = "a row whose keys are all masked gives NaN instead of 0: check cannot see that in the graph"
 KNOWN_WRONG = {
+    ("tflite", "test_*squeeze_negative_axes-fed"): FORGOTTEN,
     ("openvino", "test_attention_*boolmask*_expanded-*"): FULLY_MASKED,
     ("openvino", "test_attention_*fullymasked*_expanded-*"): FULLY_MASKED,
     ("openvino", "test_attention_*_structural_empty_expanded-*"): FULLY_MASKED,
@@ -56,6 +58,11 @@ KNOWN_WRONG = {
     ("openvino", "test_attention_local_window_gqa_rank4_mask_expanded-*"): FULLY_MASKED,
 }
 """(backend, cases) -> why its answer is wrong although `check` accepts. Verification on real data stays."""
+
+
+EVERY = {"c": 10, "openvino": 2}
+"""Of how many cases one is run, where each takes long: OpenVINO compiles its graph, C runs on an emulator.
+`tests/targets/c/test_node_conformance.py` runs all of them on the host."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +246,7 @@ def test_whatever_check_accepts_is_right(name: str, capsys: pytest.CaptureFixtur
 
 
 if __name__ == "__main__":
-    for test in all_node_tests():
+    for test in all_node_tests()[:: EVERY.get(sys.argv[1], 1)]:
         for case in adapted(test):
             print(case.name, end="\t", flush=True)
             kind, why = outcome(sys.argv[1], case)

@@ -42,6 +42,10 @@ def transpose(g: Graph, node: Node) -> Laid:
     """Nothing moves: a tensor that holds the input in order p holds the output in another order."""
     value = node.input(0)
     perm = node.integers("perm") or list(range(value.rank))[::-1]
+    if sorted(perm) != list(range(value.rank)):
+        raise Unsupported(
+            f"its permutation {perm} is none of the input's {value.rank} axes", "correct the model"
+        )
     if value.const is not None:
         return g.constant(value.const.transpose(perm)), tuple(range(value.rank))
     held, tensor = next(
