@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sprue.bundle.check import read_bundle_manifest, read_sums, sum_of_measurements
-from sprue.bundle.hashing import Pump, open_plain
+from sprue.bundle.hashing import Copied, Pump, open_plain
 from sprue.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, MEASUREMENTS, SUMS, Manifest, sums
 from sprue.canonical import digest
 from sprue.errors import CheckError, SprueError
@@ -125,10 +125,14 @@ def export_bundle(folder: Path, out: BinaryIO, seconds: int) -> Manifest:
     ):
         total += _write(out.write, member.header(seconds), content, bytes(member.padding))
     with Pump() as pump:
+        copied = []
         for member in layout.rest():
             total += _write(out.write, member.header(seconds))
-            _copy(pump, folder, member, out)
+            copied.append((member, _copy(pump, folder, member, out)))
             total += member.size + _write(out.write, bytes(member.padding))
+        for member, made in copied:
+            if made.sha256.result() != member.sha256:
+                raise _damaged(folder, member)
     out.write(ending(total))
     return manifest
 
@@ -147,7 +151,7 @@ def _write(write: Callable[[bytes], object], *parts: bytes) -> int:
     return sum(len(p) for p in parts)
 
 
-def _copy(pump: Pump, folder: Path, member: Member, out: BinaryIO) -> None:
+def _copy(pump: Pump, folder: Path, member: Member, out: BinaryIO) -> Copied:
     try:
         stream = open_plain(folder / member.path)
     except OSError as error:
@@ -155,9 +159,14 @@ def _copy(pump: Pump, folder: Path, member: Member, out: BinaryIO) -> None:
     with stream:
         copied = pump.copy(stream.readinto, out.write, member.size)
         longer = bool(stream.read(1))  # a file that has grown is another file
-    if copied != (member.size, member.sha256) or longer:
-        raise CheckError(
-            f"{member.path} is damaged",
-            where=str(folder),
-            remedy="build it again, or fetch it again from where it was published",
-        )
+    if copied.size != member.size or longer:
+        raise _damaged(folder, member)
+    return copied
+
+
+def _damaged(folder: Path, member: Member) -> CheckError:
+    return CheckError(
+        f"{member.path} is damaged",
+        where=str(folder),
+        remedy="build it again, or fetch it again from where it was published",
+    )

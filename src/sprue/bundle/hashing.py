@@ -11,12 +11,23 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 BUFFER = 1 << 20
 """Bytes read at once into the same memory: new memory for each file would cost a tenth of the rate."""
+
+PART = 1 << 18
+DEPTH = 16
+"""Bytes of a buffer of a pump, and how many it has."""
 
 MANY = 8
 """No more threads than this: a disk that feeds eight is not waiting for us."""
@@ -81,38 +92,65 @@ def _size(path: Path) -> int:
         return 0
 
 
+@dataclass(frozen=True)
+class Copied:
+    """What was copied: its size, and its sha256 once that is known."""
+
+    size: int
+    sha256: Future[str]
+
+
 class Pump:
-    """Copies streams and hashes what it copies: one thread hashes a buffer while another writes the same."""
+    """Copies streams and hashes what it copies: a thread hashes the very buffers that were written.
+
+    It follows behind by up to DEPTH buffers and its results come later, so that neither side waits for the
+    other at each buffer, which on a busy machine costs more than the hashing.
+    """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._buffer = memoryview(bytearray(4 * BUFFER))
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        for _ in range(DEPTH):
+            self._free.put(memoryview(bytearray(PART)))
+        self._work: SimpleQueue[tuple[_Hash, memoryview, int] | tuple[_Hash, Future[str]] | None] = (
+            SimpleQueue()
+        )
+        self._thread = Thread(target=self._hash)
+        self._thread.start()
 
     def copy(
         self, read_into: Callable[[memoryview], int], write: Callable[[memoryview], object], size: int
-    ) -> tuple[int, str]:
-        """Copy up to `size` bytes. Returns how many there were, and their sha256."""
+    ) -> Copied:
+        """Copy up to `size` bytes; there may be fewer."""
         seen = hashlib.sha256()
         copied = 0
         while copied < size:
-            count = read_into(self._buffer[: min(len(self._buffer), size - copied)])
+            buffer = self._free.get()
+            count = read_into(buffer[: min(PART, size - copied)])
             if not count:
+                self._free.put(buffer)
                 break
-            part = self._buffer[:count]
-            if count < BUFFER:  # handing over costs more than hashing
-                seen.update(part)
-                write(part)
-            else:
-                hashed = self._pool.submit(seen.update, part)
-                try:
-                    write(part)
-                finally:
-                    hashed.result()
+            try:
+                write(buffer[:count])
+            finally:
+                self._work.put((seen, buffer, count))
             copied += count
-        return copied, seen.hexdigest()
+        result: Future[str] = Future()
+        self._work.put((seen, result))
+        return Copied(copied, result)
+
+    def _hash(self) -> None:
+        while (task := self._work.get()) is not None:
+            if len(task) == 2:
+                seen, result = task
+                result.set_result(seen.hexdigest())
+            else:
+                seen, buffer, count = task
+                seen.update(buffer[:count])
+                self._free.put(buffer)
 
     def __enter__(self) -> Pump:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+        self._work.put(None)
+        self._thread.join()

@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import tarfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 from sprue.bundle.archive import BLOCK, INSTALL, MAX_TIME, Layout, Member, ending
 from sprue.bundle.check import check_bundle, sum_of_measurements
-from sprue.bundle.hashing import Pump, open_plain
+from sprue.bundle.hashing import Copied, Pump, open_plain
 from sprue.bundle.manifest import (
     MANIFEST,
     MAX_FILE_BYTES,
@@ -94,9 +94,11 @@ def _keep(store: Store, folder: Path, manifest: Manifest) -> Received:
 
 
 @contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[FileIO]:
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Buffered: a raw file may write less than it is given, and what is hashed is what it was given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "w") as sink:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(handle, "wb") as sink:
         yield sink
 
 
@@ -108,6 +110,7 @@ class _Reader:
         self._where = where
         self._pump = pump
         self._read = 0
+        self._copied: deque[tuple[Member, Copied]] = deque()
 
     def unpack(self, folder: Path, expected_id: str | None) -> Manifest:
         """Write the bundle to `folder`. Raises CheckError."""
@@ -143,6 +146,8 @@ class _Reader:
                 sink.write(content)
         for member in layout.rest():
             self._file(folder, member, seconds)
+        while self._copied:
+            self._prove(*self._copied.popleft())
         end = ending(self._read)
         if self._exactly(len(end)) != end or self._some(memoryview(bytearray(1))):
             self._refuse("something stands after its last file")
@@ -158,12 +163,17 @@ class _Reader:
         else:
             self._expect(member, seconds)
         with _new_file(folder / member.path) as sink:
-            size, sha = self._pump.copy(self._some, sink.write, member.size)
-        if size != member.size:
+            copied = self._pump.copy(self._some, sink.write, member.size)
+        if copied.size != member.size:
             self._refuse(f"it ends within {member.path}")
-        if sha != member.sha256:
-            self._refuse(f"{member.path} is not what the manifest says")
         self._padding(member.size)
+        self._copied.append((member, copied))
+        while self._copied and self._copied[0][1].sha256.done():
+            self._prove(*self._copied.popleft())
+
+    def _prove(self, member: Member, copied: Copied) -> None:
+        if copied.sha256.result() != member.sha256:
+            self._refuse(f"{member.path} is not what the manifest says")
 
     def _expect(self, member: Member, seconds: int) -> None:
         expected = member.header(seconds)
