@@ -215,3 +215,19 @@ def test_a_damaged_bundle_is_not_signed(bundle: Path, key: PrivateKey) -> None:
     with pytest.raises(CheckError, match="is damaged"):
         sign_bundle(bundle, key, {})
     assert signature_files(bundle) == []
+
+
+def test_what_no_reader_would_take_is_not_signed(
+    bundle: Path, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dsse, "MAX_ENVELOPE_BYTES", 1000)
+    with pytest.raises(CheckError, match="names too many files"):
+        sign_bundle(bundle, key, {})
+    assert signature_files(bundle) == []
+
+
+def test_a_recipe_that_is_no_json_is_not_signed(tmp_path: Path, fill: Freeze, key: PrivateKey) -> None:
+    for data in (b"x", b'{"a":1,"a":2}', b"[" * 10**5, b" " * (2**20 + 1)):
+        folder = fill(tmp_path / f"b{len(data)}", {"evidence/recipe.json": data})
+        with pytest.raises(CheckError, match=r"recipe\.json"):
+            sign_bundle(folder, key, {})

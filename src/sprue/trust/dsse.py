@@ -3,9 +3,10 @@
 https://github.com/secure-systems-lab/dsse. The signed bytes are PAE(type, payload), so a payload cannot be
 taken for one of another type. A `keyid` is not signed: here it is never a reason to believe a signature.
 
-Own code, on `cryptography`: the encoding is one line. securesystemslib's `Envelope` (1.6) demands the keyid that
-DSSE leaves optional, looks only at signatures whose keyid is the key's (its issue 416), empties the dictionary
-that it reads, and leaves limits to its caller. The tests hold this file against it, and against openssl.
+Own code, on `cryptography`: the encoding is one line. securesystemslib's `Envelope` (1.6) demands the keyid
+that DSSE leaves optional, looks only at signatures whose keyid is the key's (its issue 416), empties the
+dictionary that it reads, and leaves limits to its caller. The tests hold this file against it, and against
+openssl.
 """
 
 from __future__ import annotations

@@ -49,6 +49,12 @@ def sign_bundle(
     manifest = check_bundle(folder).manifest
     payload = canonical(statement(manifest, _recipe(folder, manifest), environment, builder))
     envelope = dsse.sign(PAYLOAD_TYPE, payload, key)
+    if len(envelope) > dsse.MAX_ENVELOPE_BYTES:
+        raise CheckError(
+            f"what is to be signed names too many files: more than {dsse.MAX_ENVELOPE_BYTES} bytes, which no "
+            "reader would take",
+            where=str(folder),
+        )
     path = folder.parent / f"{folder.name}.{digest(envelope)[:16]}.intoto.jsonl"
     write_file(path, envelope + b"\n")
     return path
