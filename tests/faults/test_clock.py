@@ -72,7 +72,7 @@ def test_a_record_of_another_time_vouches_for_no_file_that_was_edited_after_it_w
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [10 * YEAR, HOUR, -HOUR, -40 * YEAR])
+@pytest.mark.parametrize("seconds", [10 * YEAR, -HOUR])
 def test_files_from_another_time_make_the_same_and_an_edit_is_seen(
     at: At, judge: Judge, seconds: int
 ) -> None:
@@ -88,7 +88,7 @@ def test_files_from_another_time_make_the_same_and_an_edit_is_seen(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [10 * YEAR, HOUR, -HOUR, -40 * YEAR])
+@pytest.mark.parametrize("seconds", [HOUR, -40 * YEAR])
 def test_a_build_by_a_wrong_clock_makes_the_same_and_the_next_one_sees_an_edit(
     at: At, judge: Judge, seconds: int, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def damaged(place: Place, judge: Judge, name: str, change: str) -> None:
     judge.disturbed(place, done, what=f"{name} {change}", heal=False)
 
 
+@pytest.mark.slow
 def test_a_cut_blob_and_a_flipped_entry_are_made_again(at: At, judge: Judge) -> None:
     place = at("place", cache="whole")
     names = settled(place)
