@@ -67,7 +67,7 @@ def test_what_is_no_key_is_refused_and_not_quoted(tmp_path: Path) -> None:
     good = (tmp_path / "ci.key").read_bytes()
     secret = good.splitlines()[1].decode()
     bad = [b"", good[:60], good[:-40], good.replace(b"PRIVATE", b"PUBLIC"), good[::-1], b"\xff" * 100]
-    bad += [b"x" * (100 * 2**20), good.replace(b"MC4C", b"MC4D")]
+    bad += [b"x" * (100 * 2**20), good + b"\n" * 20_000, good.replace(b"MC4C", b"MC4D")]
     for data in bad:
         for path, read in ((tmp_path / "x.key", read_private), (tmp_path / "x.pub", read_public)):
             path.write_bytes(data)

@@ -152,6 +152,22 @@ def test_links_and_special_files_are_not_followed_by_either(
     assert "not a plain file" in refused(bundle)
 
 
+def test_a_folder_that_cannot_be_read_is_refused_by_both(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something that nobody named could be in it. The system's refusal is put on: root is refused nothing."""
+    (bundle / "closed").mkdir()
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert "Permission denied" in refused(bundle)
+
+
 def test_a_bundle_without_measurements_is_accepted_by_both(bundle: Path) -> None:
     (bundle / MEASUREMENTS).unlink()
     lines = (bundle / SUMS).read_text().splitlines(keepends=True)
