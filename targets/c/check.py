@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +50,7 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
     try:
         simple = Simplify(batch=1).apply(model, {})
     except SprueError as error:
-        return [Finding("shape", "", "", error.what, error.remedy)]
+        return list(_foreign(model)) or [Finding("shape", "", "", error.what, error.remedy)]
     program, findings = lowered(simple)
     if program is None:
         return findings
@@ -59,6 +59,15 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
     except SprueError as error:
         return [Finding("operator", "", "", error.what, error.remedy)]
     return _limits(program, variant)
+
+
+def _foreign(model: ModelProto) -> Iterator[Finding]:
+    """Operators that are not ONNX's own: nothing can simplify a graph with them, let alone lower it."""
+    for index, node in enumerate(model.graph.node):
+        if node.domain not in ("", "ai.onnx"):
+            name = node.name or f"{node.op_type}_{index}"
+            reason = f"the operator {node.domain}.{node.op_type} has no C kernel"
+            yield Finding("operator", name, node.op_type, reason, "export the model with standard operators")
 
 
 def _limits(program: Program, variant: Variant) -> list[Finding]:

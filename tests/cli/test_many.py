@@ -31,7 +31,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_a_folder_builds_every_recipe_in_it_and_shared_steps_once(project: Path, sprue: Run) -> None:
-    done = sprue(project, "build", "recipes", "--json")
+    done = sprue(project, "build", "recipes", "--json", SPRUE_CACHE=str(project / "cache"))
     assert done.returncode == 0, done.stderr
     answer = told(done)
     assert [r["recipe"] for r in answer["recipes"]] == ["second", "third", "tiny"]

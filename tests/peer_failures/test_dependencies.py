@@ -23,7 +23,13 @@ OPTIONAL = {
     for r in requirements
     if extra != "dev"
 }
-BROUGHT = {"flatbuffers": "ai-edge-litert", "ml-dtypes": "onnx", "pydantic-core": "pydantic"}
+BROUGHT = {
+    "botocore": "boto3",
+    "flatbuffers": "ai-edge-litert",
+    "ml-dtypes": "onnx",
+    "packageurl-python": "cyclonedx-python-lib",
+    "pydantic-core": "pydantic",
+}
 """Packages that we import and that another one brings, which we declare."""
 
 FOREIGN = ROOT / "targets" / "tflite" / "tflite_runtime_main.py"
