@@ -13,6 +13,8 @@ import pytest
 
 from sprue.bundle.check import check_bundle
 
+pytestmark = pytest.mark.slow
+
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 

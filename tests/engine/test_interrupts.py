@@ -15,6 +15,8 @@ import pytest
 from sprue.canonical import parse
 from sprue.engine.cache import Cache
 
+pytestmark = pytest.mark.slow
+
 BUILD = Path(__file__).with_name("build_graph.py")
 
 

@@ -16,6 +16,8 @@ from sprue.canonical import digest
 from .conftest import Judge
 from .place import RECIPE, Done, Place
 
+pytestmark = pytest.mark.slow
+
 At = Callable[..., Place]
 
 HOUR = 3600

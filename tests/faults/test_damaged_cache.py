@@ -17,6 +17,8 @@ import pytest
 from .conftest import Judge
 from .place import HERE, Done, Place
 
+pytestmark = pytest.mark.slow
+
 At = Callable[..., Place]
 Change = Callable[[bytes], bytes]
 

@@ -13,6 +13,8 @@ import pytest
 from .conftest import Judge
 from .place import Done, Place
 
+pytestmark = pytest.mark.slow
+
 At = Callable[..., Place]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -9,6 +9,8 @@ import pytest
 from .conftest import Judge
 from .place import HERE, KILLED, Done, Place
 
+pytestmark = pytest.mark.slow
+
 At = Callable[..., Place]
 
 IN_A_WORKER = {

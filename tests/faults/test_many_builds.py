@@ -12,6 +12,8 @@ import pytest
 from .conftest import Judge
 from .place import RECIPE, Done, Place, spoilt, unhealed, wrong
 
+pytestmark = pytest.mark.slow
+
 At = Callable[..., Place]
 
 BUILDS = 16

@@ -18,6 +18,8 @@ import pytest
 from .conftest import Judge
 from .place import Done, Place
 
+pytestmark = pytest.mark.slow
+
 At = Callable[..., Place]
 
 CALLS = ("write", "fsync", "rename")

@@ -14,6 +14,8 @@ import pytest
 
 from .conftest import PROJECT, Sample, assert_same_data, read_sample
 
+pytestmark = pytest.mark.slow
+
 FOLDER = PROJECT / "models" / "intent"
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 

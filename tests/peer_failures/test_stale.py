@@ -26,6 +26,8 @@ from .project import (
     scripted,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "wait", [0, pytest.param(GRAIN, marks=pytest.mark.slow, id="after stamps are believed")]

@@ -15,6 +15,8 @@ import pytest
 from sprue.errors import SprueError
 from sprue.remote.place import Place, Unreachable, open_place
 
+pytestmark = pytest.mark.slow
+
 RECORD = f"actions/{'a' * 64}.json"
 
 

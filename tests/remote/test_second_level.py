@@ -23,6 +23,8 @@ from sprue.remote.place import Place, Stream, Unreachable, open_place
 from sprue.remote.second_level import PATIENCE, SecondLevel
 from sprue.remote.signing import Keys, read_keys
 
+pytestmark = pytest.mark.slow
+
 KeyFiles = Callable[[str], tuple[Path, Path]]
 
 ACTIONS = """

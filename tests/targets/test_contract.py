@@ -137,6 +137,7 @@ def test_a_backend_says_its_name_its_tools_and_what_is_missing(name: str) -> Non
     assert not state.missing or state.install
 
 
+@pytest.mark.slow
 @each_variant
 @each_model
 def test_compiling_twice_gives_the_same_bytes(

@@ -24,6 +24,8 @@ from sprue.target import Precision, load_target
 from .host import PLAIN, build, fused
 from .models import source
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ziglang", reason="needs the extra embedded")
 pytest.importorskip("unicorn", reason="needs the extra embedded")
 

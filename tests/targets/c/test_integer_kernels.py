@@ -16,7 +16,10 @@ from onnx import ModelProto, TensorProto, helper
 from .host import Program, build
 from .models import Array, chain, reference, single, source
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers"),
+]
 RNG = np.random.default_rng(17)
 MICROSOFT = "com.microsoft"
 

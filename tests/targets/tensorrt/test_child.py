@@ -20,6 +20,8 @@ from sprue.targets.tensorrt.run import Native
 
 from sprue.errors import SprueError
 
+pytestmark = pytest.mark.slow
+
 Arrays = dict[str, NDArray[Any]]
 
 

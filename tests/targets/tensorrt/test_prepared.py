@@ -23,6 +23,8 @@ from sprue.targets.tensorrt.manifest import read_manifest
 
 from sprue.errors import SprueError
 
+pytestmark = pytest.mark.slow
+
 Arrays = dict[str, NDArray[Any]]
 
 FILES = [

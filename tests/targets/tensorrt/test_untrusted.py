@@ -18,6 +18,8 @@ from sprue.targets.tensorrt.run import Native
 
 from sprue.errors import SprueError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def artifact(digits: ModelProto, prepare: Callable[..., Path], tmp_path: Path) -> Path:
