@@ -70,7 +70,7 @@ def test_every_kind_of_failure_fails_one_action(
     ]
     began = time.monotonic()
     outcomes = build(*actions)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it waited for what hangs"
     assert {n: o.state for n, o in outcomes.items()} == {
         "bad": "failed",
         "needs it": "skipped",
@@ -269,6 +269,6 @@ def test_a_listener_that_raises_stops_the_build_and_its_workers(make: Make, tmp_
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             run([make("a", "sleep", params={"seconds": 60})], Cache(tmp_path / "c"), pool, listen)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30, "it waited for the action"
         with pytest.raises(ActionFailed, match="the build was stopped"):
             pool.run(Request("sample_actions:nothing", {}, {}, str(tmp_path), str(tmp_path / "log")), 1)
