@@ -73,11 +73,11 @@ def assert_nothing_torn(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "after", [0.25, *(pytest.param(t, marks=pytest.mark.slow) for t in (0.0, 0.05, 0.5, 0.9))]
+    "after", [0.25, *(pytest.param(t, marks=pytest.mark.slow) for t in (0.0, 0.05, 0.5))]
 )
 def test_ctrl_c_stops_a_build_at_once_and_the_next_one_goes_on(tmp_path: Path, after: float) -> None:
     folder = tmp_path / "cache"
-    build = start(folder, 1, 0.08)
+    build = start(folder, 1, 0.2)
     assert build.stdout is not None
     assert build.stdout.readline() == "pool\n"
     time.sleep(after)
@@ -90,7 +90,7 @@ def test_ctrl_c_stops_a_build_at_once_and_the_next_one_goes_on(tmp_path: Path, a
     assert all_gone(folder)
     assert not (folder / "work").exists() or list((folder / "work").iterdir()) == []
     assert_nothing_torn(folder)
-    assert finished(start(folder, 1, 0.08)) == finished(start(tmp_path / "undisturbed", 1))
+    assert finished(start(folder, 1, 0.2)) == finished(start(tmp_path / "undisturbed", 1))
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,8 @@ def test_ctrl_c_stops_a_build_at_once_and_the_next_one_goes_on(tmp_path: Path, a
     [signal.SIGKILL, *(pytest.param(s, marks=pytest.mark.slow) for s in (signal.SIGTERM, signal.SIGHUP))],
 )
 def test_a_killed_build_takes_its_busy_workers_with_it(tmp_path: Path, how: signal.Signals) -> None:
+    if signal.getsignal(how) == signal.SIG_IGN:
+        pytest.skip(f"whoever started the tests ignores {how.name}, and so do all processes below")
     folder = tmp_path / "cache"
     build = start(folder, 1, 30.0)
     assert build.stdout is not None
@@ -117,7 +119,7 @@ def killed_and_resumed(folder: Path, seed: int, most: int) -> int:
     cache = folder / "cache"
     killed = 0
     for count in range(most):
-        build = start(cache, seed, 0.01)
+        build = start(cache, seed, 0.05)
         time.sleep(rng.uniform(0.1, 0.4 + 0.1 * count))
         if build.poll() is None:
             os.kill(build.pid, signal.SIGKILL)
@@ -127,7 +129,7 @@ def killed_and_resumed(folder: Path, seed: int, most: int) -> int:
         if build.returncode == 0:
             break
         killed += 1
-    assert finished(start(cache, seed, 0.01)) == undisturbed
+    assert finished(start(cache, seed, 0.05)) == undisturbed
     assert all_gone(cache)
     assert list((cache / "work").iterdir()) == []
     return killed
