@@ -9,27 +9,14 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from sprue.backend import Finding
 from sprue.graph import attributes, opset
 
+from . import elf
 from .nodes import Array, Graph, Node, Value
 
 OLDEST_OPSET = 7
 """Before it, broadcasting was an attribute and BatchNormalization another operator."""
 
-DTYPES = tuple(
-    np.dtype(t)
-    for t in (
-        "float32",
-        "float64",
-        "int8",
-        "uint8",
-        "int16",
-        "uint16",
-        "int32",
-        "uint32",
-        "int64",
-        "uint64",
-        "bool",
-    )
-)
+DTYPES = tuple(np.dtype(name) for name in elf.DTYPES)
+"""What a firmware can say of its inputs and outputs is what the kernels know."""
 
 
 def read_graph(model: ModelProto) -> tuple[Graph, list[Finding]]:

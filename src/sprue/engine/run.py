@@ -205,15 +205,16 @@ class _Build:
             failure = Failure(action.name, error.what, error.where, error.remedy)
             self.finish(Outcome(action, "failed", failure=failure))
             return None
-        entry = self._look_up(action, key(named))
+        ident = key(named)
+        entry = self._look_up(action, ident)
         if entry is not None:
             self.finish(Outcome(action, "cached", entry))
             return None
-        if key(named) in self._making:  # by an action of another name: look again when that has ended
-            self._making[key(named)].append(action)
+        if ident in self._making:  # by an action of another name: look again when that has ended
+            self._making[ident].append(action)
             return None
-        self._making[key(named)] = []
-        self._key_of[action.name] = key(named)
+        self._making[ident] = []
+        self._key_of[action.name] = ident
         return named
 
     def _look_up(self, action: Action, key: str) -> Entry | None:
