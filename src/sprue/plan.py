@@ -14,21 +14,19 @@ from __future__ import annotations
 import platform
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
 import sprue.passes
-import sprue.targets
-from sprue.backend import Backend, Pass, Variant, find, homes
-from sprue.canonical import canonical, digest, file_digest
+from sprue.backend import Backend, Pass, Variant, find
+from sprue.canonical import canonical, digest
 from sprue.engine.action import Action, Output
 from sprue.errors import SprueError
 from sprue.machine import fingerprint, processor
 from sprue.model import Model
 from sprue.recipe import Choice, Recipe
 from sprue.tolerance import TOLERANCES
+from sprue.tools import backend_tools, code, packages, steps_code
 
 Inputs = Mapping[str, Path | Output]
 
@@ -106,7 +104,7 @@ def _reference(model: Model, source: str) -> Action:
     inputs: Inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
     places = {"place": _place(model, model.evaluation), "source": _place(model, model.source)}
     params = {"metric": model.metric, "label": model.label, **places}
-    tools = _packages("onnxruntime") | {"processor": processor()}
+    tools = packages("onnxruntime") | {"processor": processor()}
     return _action(f"{model.name}/reference", "reference", inputs, params, tools)
 
 
@@ -159,7 +157,7 @@ class _Steps:
             params = {"pass": f"{kind.__module__}:{kind.__qualname__}", "fields": _fields(step)}
             chain.append(params)
             name = f"{self.recipe.model.name}/pass/{kind.__name__}-{digest(canonical(chain))[:12]}"
-            tools = step.tools() | {"pass": str(kind.version), "code": _code(Path(sprue.passes.__path__[0]))}
+            tools = step.tools() | {"pass": str(kind.version), "code": code(Path(sprue.passes.__path__[0]))}
             made.append(_action(name, "apply_pass", inputs, params, tools))
         return made
 
@@ -231,14 +229,7 @@ def _variant_params(variant: Variant) -> dict[str, Any]:
 
 
 def _tools(variant: Variant) -> Mapping[str, str]:
-    return _backend_tools(variant.backend)
-
-
-@cache
-def _backend_tools(name: str) -> Mapping[str, str]:
-    """Asked once a build: nothing is installed while it runs, and package metadata are slow to read."""
-    backend = find(name)
-    return backend.tools() | {"backend": str(backend.version), "code": _backend_code(name)}
+    return backend_tools(variant.backend)
 
 
 def _action(
@@ -248,40 +239,11 @@ def _action(
     params: Mapping[str, Any],
     tools: Mapping[str, str] | None = None,
 ) -> Action:
-    always = _packages("onnx", "numpy") | {"python": platform.python_version(), "sprue": _steps_code()}
+    always = packages("onnx", "numpy") | {"python": platform.python_version(), "sprue": steps_code()}
     return Action(name, f"sprue.steps:{step}", 1, params, inputs, {**always, **(tools or {})})
-
-
-def _packages(*names: str) -> dict[str, str]:
-    return {name: _version(name) for name in names}
-
-
-@cache
-def _version(package: str) -> str:
-    return package_version(package)
 
 
 def _fields(step: Pass) -> dict[str, Any]:
     """A pass's parameters as JSON has them."""
     values = {f.name: getattr(step, f.name) for f in fields(step)}  # type: ignore[arg-type]  # a frozen dataclass
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-
-@cache
-def _code(*paths: Path) -> str:
-    """The digest of Python sources: part of the key, so that code edited in a checkout is never stale."""
-    files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
-    return digest(canonical([[f.name, file_digest(f)] for f in files if f.suffix != ".pyc"]))
-
-
-@cache
-def _backend_code(name: str) -> str:
-    home = homes()[name]
-    own = home / name if (home / name).is_dir() else home / f"{name}.py"
-    shared = [f for folder in dict.fromkeys((sprue.targets.FOLDER, home)) for f in folder.glob("_*.py")]
-    return _code(own, *sorted(shared))
-
-
-@cache
-def _steps_code() -> str:
-    return _code(*sorted(Path(__file__).parent.glob("*.py")))
