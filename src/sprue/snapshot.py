@@ -23,13 +23,8 @@ from sprue.bundle.store import Store
 from sprue.canonical import canonical, digest, file_digest
 from sprue.engine.cache import Cache, Entry
 from sprue.errors import CheckError, SprueError
-from sprue.machine import fingerprint
+from sprue.evidence import effective, evidence, measurements, toolchain
 from sprue.recipe import Recipe
-from sprue.select import why
-from sprue.summary import result_json
-
-TIMED = ("load", "latency", "latency_p50", "latency_p95")
-"""Fields of a result that differ from run to run: they stay out of what the id covers."""
 
 
 def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
@@ -68,25 +63,14 @@ def _lay_out(build: Build, cache: Cache, folder: Path) -> None:
         assert kept.verdict is not None
         cache.take(kept.artifact.files, place / "artifact")
         cache.take(kept.verdict.below("golden"), place / "golden")
-    evidence = {
-        "recipe.json": effective(build.recipe),
-        "reference.json": build.reference,
-        "parity.json": build.parity,
-        "variants.json": [_evidence(t, tried) for t in build.targets for tried in t.tried],
-    }
-    for name, value in evidence.items():
+    for name, value in evidence(build).items():
         _write(folder / "evidence" / name, value)
     for target in build.targets:
         for tried in target.tried:
             if tried.verdict is not None:
                 name = f"{target.choice.target.id}-{tried.planned.variant.id}.json"
                 cache.take_file(tried.verdict.files["verdict.json"], folder / "evidence" / "verdicts" / name)
-    _write(folder / MEASUREMENTS, _measurements(build))
-
-
-def effective(recipe: Recipe) -> dict[str, Any]:
-    """The effective recipe: every value that decides, and no path or place of this machine."""
-    return {"name": recipe.name} | {key: value for key, (value, _) in sorted(recipe.origins.items())}
+    _write(folder / MEASUREMENTS, measurements(build))
 
 
 def _fields(build: Build) -> dict[str, Any]:
@@ -99,7 +83,7 @@ def _fields(build: Build) -> dict[str, Any]:
         "version": recipe.version,
         "source": {"revision": revision, "digest": digest(canonical(sources))},
         "recipe": digest(canonical(effective(recipe))),
-        "toolchain": _toolchain(build),
+        "toolchain": toolchain(build),
         "createdAt": _created(committed),
         "targets": [_target(t) for t in build.targets],
         "metrics": _metrics(build),
@@ -124,15 +108,6 @@ def _target(target: TargetBuild) -> dict[str, Any]:
     }
 
 
-def _toolchain(build: Build) -> dict[str, str]:
-    """Versions of all packages that had a part in it."""
-    found: dict[str, str] = {}
-    for outcome in build.outcomes.values():
-        found |= outcome.action.tools
-    ours = ("backend", "code", "pass", "machine", "processor", "sprue")
-    return {name: version for name, version in sorted(found.items()) if name not in ours}
-
-
 def _metrics(build: Build) -> dict[str, dict[str, float]]:
     name = build.reference["metric"]
     made = {"reference": {name: build.reference["value"]}}
@@ -141,30 +116,6 @@ def _metrics(build: Build) -> dict[str, dict[str, float]]:
         assert result.metric is not None
         made[target.choice.target.id] = {name: result.metric}
     return made
-
-
-def _evidence(target: TargetBuild, tried: Tried) -> dict[str, Any]:
-    result = tried.result
-    selected = tried is target.kept
-    return {
-        "target": target.choice.target.id,
-        "selected": selected,
-        "why": why(result, [t.result for t in target.tried], target.choice.prefer)
-        if selected
-        else result.reason,
-        "artifact": tried.artifact.digest_of("") if tried.artifact is not None else None,
-        **{k: v for k, v in result_json(result).items() if k not in TIMED},
-    }
-
-
-def _measurements(build: Build) -> dict[str, Any]:
-    timed = {}
-    for target in build.targets:
-        for tried in target.tried:
-            name = f"{target.choice.target.id}/{tried.planned.variant.id}"
-            timed[name] = {field: getattr(tried.result, field) for field in TIMED}
-    actions = {n: o.entry.seconds for n, o in build.outcomes.items() if o.entry is not None}
-    return {"machine": fingerprint(), "seconds": timed, "actions": actions}
 
 
 def _revision(recipe: Recipe) -> tuple[str | None, int | None]:

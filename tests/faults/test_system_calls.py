@@ -31,6 +31,7 @@ KINDS = {
     "entry": r"/cache/actions/|/work/build-\w*/\d+/\.tmp-",
     "hint": r"/cache/last/",
     "settled": r"/cache/settled/",
+    "report": r"/cache/reports/",
     "input": r"/inputs/",
     "product": r"/out/",
     "manifest": r"/manifest\.json>|/SHA256SUMS>",

@@ -120,24 +120,29 @@ class _Asked:
 
     def recall(self, recipe: Path, cache: Cache) -> Recalled | None:
         """The answer of an earlier build, if nothing has changed since."""
-        from sprue import settled
+        from sprue import last_build, settled
 
+        if not last_build.is_kept(cache.folder, recipe, self._part):
+            return None
         return settled.recall(cache.folder, self._question(recipe))
 
     def settle(self, made: Build, cache: Cache) -> Summary:
         """Freeze what is good, and remember the answer."""
-        from sprue import settled
+        from sprue import last_build, settled
+        from sprue.evidence import findings
         from sprue.summary import dependencies, summarise
 
-        if not made.ok:
-            return summarise(made, None)
         bundle = None
+        if not made.ok:
+            last_build.keep(cache.folder, made.recipe.path, self._part, findings(made))
+            return summarise(made, None)
         if self.store is not None:
             from sprue.bundle.store import Store
             from sprue.snapshot import snapshot
 
             manifest, folder = snapshot(made, cache, Store(self.store))
             bundle = manifest.id(), folder
+        last_build.keep(cache.folder, made.recipe.path, self._part, findings(made))
         summary = summarise(made, bundle)
         files = dependencies(made, None if bundle is None else bundle[1])
         if files is not None:
@@ -147,6 +152,10 @@ class _Asked:
             since = min(self.since, time.time_ns() - (time.monotonic_ns() - self.began))
             settled.remember(cache.folder, question, brief, summary, files, since=since)
         return summary
+
+    @property
+    def _part(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.targets, self.variants
 
     def _question(self, recipe: Path) -> dict[str, Any]:
         from sprue import settled

@@ -4,6 +4,7 @@
     <cache>/blobs/<2 hex>/<sha256>      file contents, read-only
     <cache>/actions/<2 hex>/<key>.json  what the action with that key made: canonical JSON, see `Entry`
     <cache>/last/<sha256 of name>.json  the parts of the last key under that action name, for `explain`
+    <cache>/settled/, <cache>/reports/  what builds answered and found: sprue's own, collected with the rest
     <cache>/logs/                       what failed actions printed
     <cache>/work/                       where actions run; files are written here and renamed into their place
     <cache>/builds/                     a file for each build that runs, locked as long as its process lives

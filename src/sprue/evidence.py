@@ -1,0 +1,109 @@
+"""What a build found, as JSON: the files below `evidence/` of a bundle, and what is kept of the last build.
+
+What differs from run to run (times) is in `measurements`, and nowhere else: no id covers it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sprue.build import Build, TargetBuild, Tried
+from sprue.machine import fingerprint
+from sprue.recipe import Recipe
+from sprue.select import why
+from sprue.summary import error_json, result_json
+
+TIMED = ("load", "latency", "latency_p50", "latency_p95")
+"""Fields of a result that differ from run to run: they stay out of what the id covers."""
+
+
+def evidence(build: Build) -> dict[str, Any]:
+    """File name -> its JSON."""
+    return {
+        "recipe.json": effective(build.recipe),
+        "reference.json": _reference(build),
+        "parity.json": build.parity,
+        "variants.json": [_variant(t, tried) for t in build.targets for tried in t.tried],
+    }
+
+
+def findings(build: Build) -> dict[str, Any]:
+    """Everything that is known of a build, whatever came of it, for `last_build.py`."""
+    return {
+        "name": build.recipe.name,
+        "version": build.recipe.version,
+        "partial": build.recipe.partial,
+        "ok": build.ok,
+        "error": None if build.error is None else error_json(build.error),
+        "toolchain": toolchain(build),
+        "targets": [
+            {"id": t.choice.target.id, "os": t.choice.target.os, "arch": t.choice.target.arch}
+            for t in build.targets
+        ],
+        "inputs": _inputs(build),
+        "evidence": evidence(build),
+        "measurements": measurements(build),
+    }
+
+
+def effective(recipe: Recipe) -> dict[str, Any]:
+    """The effective recipe: every value that decides, and no path or place of this machine."""
+    return {"name": recipe.name} | {key: value for key, (value, _) in sorted(recipe.origins.items())}
+
+
+def measurements(build: Build) -> dict[str, Any]:
+    """Seconds: of each variant's artifact, by target/variant, and of each action."""
+    timed = {}
+    for target in build.targets:
+        for tried in target.tried:
+            name = f"{target.choice.target.id}/{tried.planned.variant.id}"
+            timed[name] = {field: getattr(tried.result, field) for field in TIMED}
+    actions = {n: o.entry.seconds for n, o in build.outcomes.items() if o.entry is not None}
+    return {"machine": fingerprint(), "seconds": timed, "actions": actions}
+
+
+def toolchain(build: Build) -> dict[str, str]:
+    """Versions of all packages that had a part in it."""
+    found: dict[str, str] = {}
+    for outcome in build.outcomes.values():
+        found |= outcome.action.tools
+    ours = ("backend", "code", "pass", "machine", "processor", "sprue")
+    return {name: version for name, version in sorted(found.items()) if name not in ours}
+
+
+def _reference(build: Build) -> dict[str, Any]:
+    """With the digest of the labels: two models that were asked the same questions have the same."""
+    entry = build.outcomes[build.plan.reference].entry
+    return {**build.reference, **({} if entry is None else {"labels": entry.files["labels.npz"]})}
+
+
+def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:
+    result, variant = tried.result, tried.planned.variant
+    selected = tried is target.kept
+    return {
+        "target": target.choice.target.id,
+        "how": {k: v for k, v in asdict(variant).items() if k != "target"},
+        "selected": selected,
+        "why": why(result, [t.result for t in target.tried], target.choice.prefer)
+        if selected
+        else result.reason,
+        "artifact": tried.artifact.digest_of("") if tried.artifact is not None else None,
+        **{k: v for k, v in result_json(result).items() if k not in TIMED},
+    }
+
+
+def _inputs(build: Build) -> dict[str, str]:
+    """Every file, or folder of a Python source, that the build read, with the digest that it had then."""
+    recipe, plan = build.recipe, build.plan
+    model = recipe.model
+    found = {str(path.absolute()): sha for path, sha in recipe.files.items()}
+    for action, name, path in (
+        (plan.source, "source", model.folder if model.function else model.source),
+        (plan.reference, "evaluation", model.evaluation),
+        (plan.calibration, "calibration", model.calibration),
+    ):
+        entry = build.outcomes[action].entry if action else None
+        if entry is not None and path is not None:
+            found[str(path.absolute())] = entry.parts[f"input:{name}"]
+    return found
