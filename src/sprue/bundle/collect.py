@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 
 from sprue.bundle.blobs import unused
-from sprue.bundle.store import STAGING, Store, Stored
+from sprue.bundle.store import PULLING, STAGING, Store, Stored
 from sprue.bundle.tags import all_tags
 from sprue.durable import sweep
 
@@ -30,6 +30,7 @@ def collect(store: Store, *, superseded: bool = False, dry_run: bool = False) ->
     old = _superseded(store) if superseded else []
     if not dry_run:
         sweep(store.folder, STAGING)
+        sweep(store.folder, PULLING)
         for stored in old:
             store.remove(stored)
     blobs = size = 0

@@ -60,7 +60,7 @@ def import_archive(source: Source, store: Store, where: str, expected_id: str | 
     with _written(store), store.staging() as folder:
         with Pump() as pump:
             manifest = _Reader(source, where, pump).unpack(folder, expected_id)
-        return _keep(store, folder, manifest)
+        return keep_received(store, folder, manifest)
 
 
 def import_folder(bundle: Path, store: Store, expected_id: str | None = None) -> Received:
@@ -74,7 +74,7 @@ def import_folder(bundle: Path, store: Store, expected_id: str | None = None) ->
                 with open_plain(bundle / path) as stream, _new_file(folder / path) as sink:
                     pump.copy(stream.readinto, sink.write, MAX_FILE_BYTES)
         check_bundle(folder, manifest.id())
-        return _keep(store, folder, manifest)
+        return keep_received(store, folder, manifest)
 
 
 @contextlib.contextmanager
@@ -86,7 +86,8 @@ def _written(store: Store) -> Iterator[None]:
         raise SprueError(f"cannot import the bundle: {error.strerror or error}", where=place) from error
 
 
-def _keep(store: Store, folder: Path, manifest: Manifest) -> Received:
+def keep_received(store: Store, folder: Path, manifest: Manifest) -> Received:
+    """Move a proven bundle into the store. It becomes what name@version means if nothing did before."""
     known = [s for s in store.named(manifest.name) if s.manifest.version == manifest.version]
     latest = not any(s.latest for s in known) or any(s.latest and s.id == manifest.id() for s in known)
     place = store.keep(folder, manifest, latest=latest)

@@ -24,6 +24,8 @@ from sprue.errors import CheckError, SprueError, did_you_mean
 SIGNATURE = ".intoto.jsonl"
 """How the files beside a bundle end that hold its signatures."""
 STAGING = ".staging-"
+PULLING = ".pull-"
+"""How folders begin in which pulls are put together: they stay when a pull dies, so that it can go on."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,19 @@ class Store:
             folder.chmod(0o755)
             yield folder
 
+    def place(self, manifest: Manifest) -> Path:
+        """Where a bundle lies, or will."""
+        return self.folder / manifest.name / f"{manifest.version}-{manifest.id()[:12]}"
+
     def keep(self, staged: Path, manifest: Manifest, *, latest: bool = True) -> Path:
         """Move a frozen bundle into its place. One that is there already stays, unless it is damaged.
 
         `latest`: it is what <name>@<version> means from now on.
         """
-        ident = manifest.id()
-        place = self.folder / manifest.name / f"{manifest.version}-{ident[:12]}"
+        ident, place = manifest.id(), self.place(manifest)
         place.parent.mkdir(parents=True, exist_ok=True)
         with locked(place.parent):
-            if place.exists() and not _is_whole(place, ident):
+            if place.exists() and not is_whole(place, ident):
                 with owned_folder(self.folder, STAGING) as aside:
                     place.rename(aside / "damaged")
             if not place.exists():
@@ -194,7 +199,8 @@ def check_shared(folder: Path, expected_id: str | None = None) -> Proof:
         raise Damaged(said, where=error.where, remedy=error.remedy, files=error.files) from error
 
 
-def _is_whole(folder: Path, ident: str) -> bool:
+def is_whole(folder: Path, ident: str) -> bool:
+    """Whether the bundle `ident` lies in `folder`, every byte of it."""
     try:
         check_bundle(folder, ident)
     except CheckError:

@@ -62,3 +62,10 @@ def open_store(folder: Path | None) -> Store:
     from sprue.bundle.store import Store
 
     return Store(store_folder(folder))
+
+
+def bundle_folder(bundle: str, store: Path | None) -> Path:
+    """The folder of BUNDLE: the path of one, or what a reference means in the store."""
+    if (Path(bundle) / "manifest.json").exists():
+        return Path(bundle)
+    return open_store(store).find(bundle).folder

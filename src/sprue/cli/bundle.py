@@ -61,7 +61,7 @@ def show_bundle(bundle: str, store: Path | None, as_json: bool) -> None:
     """Show what a bundle says of itself."""
     from sprue.bundle.check import read_bundle_manifest
 
-    folder = _folder(bundle, store)
+    folder = _options.bundle_folder(bundle, store)
     manifest = read_bundle_manifest(folder)
     if as_json:
         _options.print_json({"id": manifest.id(), **manifest.model_dump(mode="json", by_alias=True)})
@@ -105,7 +105,7 @@ def verify_bundle(
 
     proofs = []
     for bundle in bundles:
-        folder = _folder(bundle, store)
+        folder = _options.bundle_folder(bundle, store)
         proof = check_shared(folder)
         signed = demand.signed_by(folder, proof.manifest)
         facts = {"bundle": bundle, "id": proof.id, "files": proof.files, "bytes": proof.size}
@@ -117,13 +117,7 @@ def verify_bundle(
         _options.print_json(proofs)
 
 
-def _folder(bundle: str, store: Path | None) -> Path:
-    if (Path(bundle) / "manifest.json").exists():
-        return Path(bundle)
-    return _options.open_store(store).find(bundle).folder
-
-
-_bundle_trust.register(command, _folder)
-_bundle_archive.register(command, _folder)
-_bundle_diff.register(command, _folder)
+_bundle_trust.register(command, _options.bundle_folder)
+_bundle_archive.register(command, _options.bundle_folder)
+_bundle_diff.register(command, _options.bundle_folder)
 _bundle_store.register(command)

@@ -22,6 +22,7 @@ from sprue.durable import write_file
 from sprue.errors import CheckError
 from sprue.trust import dsse
 from sprue.trust.keys import PrivateKey, PublicKey
+from sprue.trust.plain import read_plain
 from sprue.trust.provenance import PAYLOAD_TYPE, builder_of, statement
 
 RECIPE = "evidence/recipe.json"
@@ -67,6 +68,16 @@ def signature_files(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.parent.iterdir() if named.fullmatch(path.name))
     if len(found) > MAX_FILES:
         raise CheckError(f"more than {MAX_FILES} signatures lie beside it", where=str(folder))
+    return found
+
+
+def envelopes(folder: Path) -> list[bytes]:
+    """Every signature beside the bundle, as bytes to send on. Raises CheckError for what is no envelope."""
+    found = []
+    for path in signature_files(folder):
+        data = read_plain(path, dsse.MAX_ENVELOPE_BYTES, follow_links=False).rstrip(b"\n")
+        dsse.read_envelope(data, str(path))
+        found.append(data)
     return found
 
 

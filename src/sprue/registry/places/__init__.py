@@ -1,0 +1,1 @@
+"""One file for each kind of place. Each ends in `SCHEMES` and `connect`, and is found by its URL's scheme."""

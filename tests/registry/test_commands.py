@@ -1,0 +1,69 @@
+"""`sprue publish` and `sprue pull`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sprue.bundle.store import Store
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def published(sprue_here: Run, bundle: Path, tmp_path: Path) -> str:
+    url = str(tmp_path / "share" / "tiny")
+    (tmp_path / "share").mkdir()
+    done = sprue_here("publish", str(bundle), url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"published {url}:1.0.0 (tiny, 6 files, ")
+    return url
+
+
+def test_a_bundle_is_published_once_and_pulled_into_the_store(
+    sprue_here: Run, published: str, bundle: Path, tmp_path: Path
+) -> None:
+    assert sprue_here("publish", str(bundle), published).stdout.startswith("already there: ")
+    store = tmp_path / "store"
+    done = sprue_here("pull", f"{published}:1.0.0", "--store", str(store), "--json")
+    said = json.loads(done.stdout)
+    assert (said["what"], said["new"], said["whole"]) == ("tiny@1.0.0", True, True)
+    assert [s.reference for s in Store(store).bundles()] == ["tiny@1.0.0"]
+    again = sprue_here("pull", f"{published}@{said['digest']}", "--store", str(store))
+    assert again.stdout.startswith("already there: tiny@1.0.0")
+
+
+def test_only_what_is_asked_for_is_pulled(sprue_here: Run, published: str, project: Path) -> None:
+    done = sprue_here("pull", f"{published}:1.0.0", "--target", "phone", "--role", "artifact")
+    assert done.stdout.startswith("pulled 1 of 6 files of tiny-1.0.0"), done.stderr
+    assert (project / "tiny-1.0.0-phone" / "targets/phone/artifact/model.tflite").exists()
+    again = sprue_here("pull", f"{published}:1.0.0", "--target", "phone", "--role", "artifact")
+    assert again.returncode == 2
+    assert "it exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["pull", "{url}"], 2, ["no version", ":VERSION"]),
+        (["pull", "{url}:9.9.9"], 1, ["there is no version '9.9.9'"]),
+        (["pull", "{url}:1.0.0", "--target", "fone"], 2, ["no target 'fone'", "did you mean 'phone'?"]),
+        (["pull", "{url}:1.0.0", "--role", "modle"], 2, ["no role 'modle'", "did you mean 'model'?"]),
+        (["pull", "{url}:1.0.0", "--out", "x"], 2, ["--out is for a part"]),
+        (["pull", "{url}:1.0.0", "--require-signature"], 2, ["nothing says whose signature counts"]),
+        (["pull", "ftp://host/x:1.0.0"], 2, ["nothing can be published to 'ftp:'", "a folder"]),
+        (["publish", "absent@1.0.0", "{url}"], 2, ["absent"]),
+    ],
+)
+def test_a_mistake_is_said_with_its_remedy(
+    sprue_here: Run, published: str, arguments: list[str], code: int, words: list[str]
+) -> None:
+    done = sprue_here(*(a.format(url=published) for a in arguments))
+    assert done.returncode == code
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
