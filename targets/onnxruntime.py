@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant, compatible
 from sprue.errors import SprueError
 from sprue.graph import MAX_MODEL_BYTES, inputs, read_model, serialise
 from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sprue.target import Precision
 
 ENTRY = "model.onnx"
+LOADER = Path(__file__).with_name("_deployed_onnxruntime.py")
 REMEDY = "export the model with another operator or opset for it, or leave onnxruntime out of `backend`"
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -128,6 +129,10 @@ class OnnxRuntime:
 
     def entry(self, variant: Variant) -> str:
         return ENTRY
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        versions = compatible(version("onnxruntime"))
+        return Contract({"onnxruntime": versions}, variant.target.features, loader=LOADER)
 
 
 class OnnxRuntimeRunner:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant, compatible
 from sprue.canonical import canonical
 from sprue.errors import SprueError
 from sprue.graph import TensorSpec, inputs, serialise
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 ENTRY = "model.xml"
 WEIGHTS = "model.bin"
 PROPERTIES = "properties.json"
+LOADER = Path(__file__).with_name("_deployed_openvino.py")
 MARK = "@onnx"
 COUNTED = re.compile(r"[A-Za-z0-9]+_\d+([_/].*)?")
 QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU")
@@ -148,6 +149,10 @@ class OpenVino:
 
     def entry(self, variant: Variant) -> str:
         return ENTRY
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        versions = compatible(version("openvino"))
+        return Contract({"openvino": versions}, variant.target.features, loader=LOADER)
 
 
 class OpenVinoRunner:

@@ -79,6 +79,28 @@ class Profile:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Contract:
+    """What must hold where an artifact is loaded, beyond its target's os and arch.
+
+    `runtime`: package -> versions, such as {"onnxruntime": ">=1.32,<2"}. `features`: of the processor, as Linux
+    names them, with dashes. `engine`: what a compiled engine is bound to, such as {"compute-capability":
+    "9.0"}; empty for what any device takes. `loader`: a Python file with `open_artifact(entry, contract)`, which
+    ships beside the artifact and imports nothing of sprue; None where Python does not load it.
+    """
+
+    runtime: Mapping[str, str]
+    features: tuple[str, ...] = ()
+    engine: Mapping[str, str] = field(default_factory=dict)
+    loader: Path | None = None
+
+
+def compatible(release: str) -> str:
+    """The versions that read what `release` wrote: not older, of the same major version."""
+    major, minor = [*release.split("."), "0"][:2]
+    return f">={major}.{minor},<{int(major) + 1}"
+
+
 @runtime_checkable
 class Runner(Protocol):
     """A loaded artifact.
@@ -147,6 +169,9 @@ class Backend(Protocol):
 
     def entry(self, variant: Variant) -> str:
         """The path in the artifact folder of the file that a deployment opens first."""
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        """What must hold where the compiled artifact in this folder is loaded."""
 
 
 @cache

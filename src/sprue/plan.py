@@ -25,7 +25,7 @@ from sprue.errors import SprueError
 from sprue.machine import fingerprint, processor
 from sprue.model import Model
 from sprue.recipe import Choice, Recipe
-from sprue.tolerance import TOLERANCES
+from sprue.contract import tolerance
 from sprue.tools import backend_tools, code, packages, steps_code
 
 Inputs = Mapping[str, Path | Output]
@@ -182,11 +182,8 @@ class _Steps:
             "reference": Output(self.reference, "outputs.npz"),
             "labels": Output(self.reference, "labels.npz"),
         }
-        accept = self.choice.accept
-        overrides = {"atol": accept.atol, "rtol": accept.rtol, "steps": accept.steps}
-        tolerance = TOLERANCES[self.variant.precision].replaced(overrides)
         params = _variant_params(self.variant) | {
-            "tolerance": asdict(tolerance),
+            "tolerance": asdict(tolerance(self.choice, self.variant)),
             "metric": self.recipe.model.metric,
         }
         tools = {**_tools(self.variant), "processor": processor()}

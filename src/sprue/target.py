@@ -58,6 +58,11 @@ class TargetFile(Strict):
     """`targets/<id>.toml`."""
 
     description: str
+    family: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="targets of one family stand in for each other: a machine takes the one that suits it best",
+    )
     backends: list[str] = Field(
         min_length=1, description="backends that serve this target, the default first"
     )
@@ -68,13 +73,14 @@ class TargetFile(Strict):
 
 @dataclass(frozen=True)
 class Target:
-    """Limits in bytes; None: no limit."""
+    """Limits in bytes; None: no limit. `family`: "" for a target that stands alone."""
 
     id: str
     description: str
     backends: tuple[str, ...]
     os: str
     arch: str
+    family: str = ""
     cpu: str = ""
     features: tuple[str, ...] = ()
     limit_ram: int | None = None
@@ -136,6 +142,7 @@ def read_target(name: str, project: Path | None = None, *, where: str = "") -> t
         backends=tuple(data.backends),
         os=data.platform.os,
         arch=data.platform.arch,
+        family=data.family or "",
         cpu=data.platform.cpu,
         features=tuple(data.platform.features),
         limit_ram=data.limit.ram,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ class CBackend:
 
     def entry(self, variant: Variant) -> str:
         return "firmware.elf"
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        return Contract({}, variant.target.features)
 
 
 class Device:

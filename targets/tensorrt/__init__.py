@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sprue.backend import Availability, Finding, Pass, Runner, Variant
+from sprue.backend import Availability, Contract, Finding, Pass, Runner, Variant
 from sprue.errors import SprueError
 from sprue.target import Precision
 
+from .child import PROGRAM
 from .probe import Absent, device, rtx
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ class TensorRT:
         from .manifest import MANIFEST
 
         return MANIFEST
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        """An engine runs with the TensorRT and on the compute capability that it was built for, no others."""
+        from .manifest import read_manifest
+
+        manifest = read_manifest(artifact)
+        features = variant.target.features
+        if manifest.plan is None:
+            return Contract({"tensorrt": manifest.tensorrt}, features, loader=PROGRAM)
+        engine = {"compute-capability": manifest.plan.compute_capability}
+        return Contract({"tensorrt": f"=={manifest.plan.tensorrt}"}, features, engine, loader=PROGRAM)
 
 
 def _onnxruntime() -> str:

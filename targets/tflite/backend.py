@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto
 
-from sprue.backend import Availability, Finding, Pass, Runner, Variant
+from sprue.backend import Availability, Contract, Finding, Pass, Runner, Variant, compatible
 from sprue.canonical import canonical, digest, parse
 from sprue.errors import CheckError, SprueError
 from sprue.graph import inputs
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ENTRY = "model.tflite"
 REPORT = "report.json"
+LOADER = Path(__file__).with_name("deployed.py")
+OLD_RUNTIME = ">=2.14,<3"
+"""Of tflite-runtime: 2.14 is its last release, and the one that is tested."""
 MAX_BYTES = 2**31 - 1
 """A flatbuffer's offsets are 31 bits."""
 PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "numpy", "onnx")
@@ -108,6 +111,16 @@ class Tflite:
 
     def entry(self, variant: Variant) -> str:
         return ENTRY
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        """tflite-runtime stands among a target's features, and is none of its processor."""
+        from .tflite_runtime import FEATURE
+
+        features = tuple(f for f in variant.target.features if f != FEATURE)
+        runtime = {"ai-edge-litert": compatible(version("ai-edge-litert"))}
+        if FEATURE in variant.target.features:
+            runtime = {"tflite-runtime": OLD_RUNTIME}
+        return Contract(runtime, features, loader=LOADER)
 
 
 def _fixed(model: ModelProto) -> ModelProto:

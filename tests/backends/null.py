@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sprue.backend import Availability, Finding, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant, compatible
 from sprue.target import PRECISIONS
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ class Null:
 
     def entry(self, variant: Variant) -> str:
         return ENTRY
+
+    def contract(self, artifact: Path, variant: Variant) -> Contract:
+        return Contract({"onnx": compatible(version("onnx"))}, variant.target.features)
 
 
 class NullRunner:

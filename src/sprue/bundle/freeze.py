@@ -16,6 +16,7 @@ MEDIA_TYPES = {
     ".tflite": "application/vnd.tflite",
     ".xml": "application/xml",
     ".c": "text/x-c",
+    ".py": "text/x-python",
     ".h": "text/x-c",
     ".txt": "text/plain",
     ".md": "text/markdown",
@@ -66,6 +67,8 @@ def _role(path: str) -> Role:
     parts = path.split("/")
     if parts[0] == "targets" and len(parts) > 3:
         return "golden" if parts[2] == "golden" else "artifact"
+    if parts[0] == "targets" and len(parts) == 3:
+        return "loader"
     if parts[0] == "model":
         return "model"
     if parts[0] == "data":

@@ -27,7 +27,7 @@ MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_FILES = 100_000
 MAX_FILE_BYTES = 2**40
 
-Role = Literal["model", "data", "artifact", "golden", "evidence"]
+Role = Literal["model", "data", "artifact", "golden", "loader", "evidence"]
 
 
 def safe_path(text: str) -> str:
@@ -45,6 +45,10 @@ def safe_path(text: str) -> str:
 
 SafePath = Annotated[str, AfterValidator(safe_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Versions = Annotated[
+    str, Field(pattern=r"^(>=|<|==)[0-9]+(\.[0-9]+)*(,(>=|<|==)[0-9]+(\.[0-9]+)*)*$", max_length=200)
+]
+"""A range of versions, such as ">=1.32,<2"; all of its parts must hold."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -61,16 +65,35 @@ class File(Strict):
     target: str | None = None
 
 
+class ContractEntry(Strict):
+    """What must hold where an artifact is loaded, besides os and arch; its loader checks the same.
+
+    `runtime`: package -> versions. `engine`: what a compiled engine is bound to, by its exact value.
+    """
+
+    features: list[str]
+    runtime: dict[str, Versions]
+    engine: dict[str, str]
+
+
 class TargetEntry(Strict):
-    """One target: which variant was kept, what runs it (package -> version), and the file to open first."""
+    """One target: which variant was kept, what it was built with (package -> version), what must hold where it
+    is loaded, and the file to open first. Targets of one `family` stand in for each other.
+    """
 
     id: Name
+    family: Name
     os: str
     arch: str
     variant: str
     runtime: dict[str, str]
+    contract: ContractEntry
     entry: SafePath
     state: Literal["verified", "prepared"]
+
+    def requires(self) -> dict[str, Any]:
+        """As load.py's `unmet` wants it."""
+        return {"os": self.os, "arch": self.arch, **self.contract.model_dump(mode="json")}
 
 
 class Source(Strict):
