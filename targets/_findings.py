@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +11,9 @@ from onnx import ModelProto, NodeProto
 
 from sprue.backend import Finding, Variant
 from sprue.graph import attributes, weights
+from sprue.load import this_machine, unmet
 from sprue.passes.normal_form import nodes
+from sprue.target import Target
 
 
 def precision_findings(
@@ -93,10 +94,13 @@ def deviation_findings(model: ModelProto, deviations: Collection[Deviation], rem
     ]
 
 
+def has_wide_dot(target: Target) -> bool:
+    """Whether int8 products are summed in 32 bits: everywhere but on x86 without VNNI, which has 16."""
+    return target.arch == "aarch64" or any(f in target.features for f in ("avx512-vnni", "avx-vnni"))
+
+
 def execution(variant: Variant) -> Literal["native", "stand-in"]:
-    """Whether this machine is of the target's kind."""
-    here = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-    systems = {"darwin": "macos"}
-    system = systems.get(platform.system().lower(), platform.system().lower())
+    """Whether this machine is of the target's kind, with all that its processor must have."""
     target = variant.target
-    return "native" if target.arch in (here, "any") and target.os == system else "stand-in"
+    wanted = {"os": target.os, "arch": target.arch, "features": target.features, "runtime": {}, "engine": {}}
+    return "stand-in" if unmet(wanted, this_machine()) else "native"

@@ -31,6 +31,7 @@ from ._findings import (
     deviation_findings,
     execution,
     flash_findings,
+    has_wide_dot,
     precision_findings,
     takes,
 )
@@ -98,11 +99,12 @@ class OnnxRuntime:
         return {package: version(package) for package in ("onnx", "onnxruntime")}
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
-        """Weights stay within 7 bits: without VNNI, x86 saturates on 8-bit ones and says nothing."""
+        """Weights stay within 7 bits on x86 without VNNI, which saturates on 8-bit ones and says nothing."""
+        narrow = not has_wide_dot(variant.target)
         quantization: dict[str, tuple[Pass, ...]] = {
             "float32": (),
-            "int8-dynamic": (QuantizeDynamic(reduce_range=True),),
-            "int8-static": (QuantizeStatic(activations="uint8", reduce_range=True, float_outputs=True),),
+            "int8-dynamic": (QuantizeDynamic(reduce_range=narrow),),
+            "int8-static": (QuantizeStatic(activations="uint8", reduce_range=narrow, float_outputs=True),),
         }
         return (Simplify(), *quantization[variant.precision])
 

@@ -15,7 +15,7 @@ TARGETS = sprue.targets.FOLDER
 LONGEST = 400
 
 MAY_BE_IMPORTED_BY_BACKENDS = {
-    f"sprue.{name}" for name in ("backend", "canonical", "errors", "graph", "passes", "target")
+    f"sprue.{name}" for name in ("backend", "canonical", "errors", "graph", "load", "passes", "target")
 }
 MAY_BE_IMPORTED_BY_THE_ENGINE = {f"sprue.{name}" for name in ("canonical", "durable", "engine", "errors")}
 KNOWS_MODELS = {"onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "ai_edge_litert", "torch"}
@@ -83,7 +83,8 @@ def test_no_file_imports_a_backend_by_name() -> None:
 
 def test_bundle_and_registry_know_files_and_digests_only() -> None:
     allowed = {
-        f"sprue.{n}" for n in ("bundle", "canonical", "durable", "errors", "registry", "toml", "__version__")
+        f"sprue.{n}"
+        for n in ("bundle", "canonical", "durable", "errors", "load", "registry", "toml", "__version__")
     }
     for folder in ("bundle", "registry"):
         for path in sorted((SRC / folder).rglob("*.py")):

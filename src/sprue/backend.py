@@ -83,10 +83,11 @@ class Profile:
 class Contract:
     """What must hold where an artifact is loaded, beyond its target's os and arch.
 
-    `runtime`: package -> versions, such as {"onnxruntime": ">=1.32,<2"}. `features`: of the processor, as Linux
-    names them, with dashes. `engine`: what a compiled engine is bound to, such as {"compute-capability":
-    "9.0"}; empty for what any device takes. `loader`: a Python file with `open_artifact(entry, contract)`, which
-    ships beside the artifact and imports nothing of sprue; None where Python does not load it.
+    `runtime`: package -> versions, such as {"onnxruntime": ">=1.32,<2"}. `features`: of the processor, as
+    Linux names them, with dashes. `engine`: what a compiled engine is bound to, such as
+    {"compute-capability": "9.0"}; empty for what any device takes. `loader`: a Python file with
+    `open_artifact(entry, contract)`, which ships beside the artifact and imports nothing of sprue; None where
+    Python does not load it.
     """
 
     runtime: Mapping[str, str]

@@ -24,7 +24,9 @@ from sprue.tolerance import TOLERANCES, Tolerance
 FOLDERS = ("artifact", "golden")
 
 
-def lay_contract(place: Path, bundle: str, choice: Choice, variant: Variant, made: Contract, entry: str) -> None:
+def lay_contract(
+    place: Path, bundle: str, choice: Choice, variant: Variant, made: Contract, entry: str
+) -> None:
     """Write the contract of what lies in `place`, and its loader; `entry`: the artifact's first file."""
     if made.loader is not None:
         shutil.copyfile(load.__file__, place / "load.py")

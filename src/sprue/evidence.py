@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from sprue import __version__
 from sprue.build import Build, TargetBuild, Tried
 from sprue.machine import fingerprint
 from sprue.recipe import Recipe
@@ -48,8 +49,12 @@ def findings(build: Build) -> dict[str, Any]:
 
 
 def effective(recipe: Recipe) -> dict[str, Any]:
-    """The effective recipe: every value that decides, and no path or place of this machine."""
-    return {"name": recipe.name} | {key: value for key, (value, _) in sorted(recipe.origins.items())}
+    """The effective recipe: every value that decides, and no path or place of this machine.
+
+    `metric` and `label` (the array of the evaluation data with the right answers) are the model's.
+    """
+    values = {key: value for key, (value, _) in sorted(recipe.origins.items())}
+    return {"name": recipe.name, "metric": recipe.model.metric, "label": recipe.model.label, **values}
 
 
 def measurements(build: Build) -> dict[str, Any]:
@@ -64,12 +69,12 @@ def measurements(build: Build) -> dict[str, Any]:
 
 
 def toolchain(build: Build) -> dict[str, str]:
-    """Versions of all packages that had a part in it."""
+    """Versions of all packages that had a part in it, sprue among them."""
     found: dict[str, str] = {}
     for outcome in build.outcomes.values():
         found |= outcome.action.tools
     ours = ("backend", "code", "pass", "machine", "processor", "sprue")
-    return {name: version for name, version in sorted(found.items()) if name not in ours}
+    return {name: v for name, v in sorted(found.items()) if name not in ours} | {"sprue": __version__}
 
 
 def _reference(build: Build) -> dict[str, Any]:

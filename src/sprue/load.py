@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The loader that ships beside an artifact: it opens it only where its contract holds and its bytes are whole.
+"""The loader that ships beside an artifact: it opens it only where its contract holds and all is whole.
 
     python3 load.py                  does the contract hold here, and does the artifact answer as it did?
     python3 load.py --machine        this machine, as JSON
@@ -8,9 +8,9 @@
     run = load()                     raises ContractError with every reason, instead of answering wrongly
     outputs = run({"image": batch})
 
-It is the same file in every bundle. What differs stands in contract.json: what must hold, and the sha256 of each
-file. How a runtime opens its artifact stands in runtime.py. Standard library only, Python 3.8 on; the runtime
-is imported last. sprue itself imports `unmet` and `this_machine` from here, to choose and to refuse.
+It is the same file in every bundle. What differs stands in contract.json: what must hold, and the sha256 of
+each file. How a runtime opens its artifact stands in runtime.py. Standard library only, Python 3.8 on; the
+runtime is imported last. sprue itself imports `unmet` and `this_machine` from here, to choose and to refuse.
 """
 
 from __future__ import annotations
@@ -56,14 +56,19 @@ def load(folder: os.PathLike[str] | None = None) -> Run:
     contract = read_contract(place)
     wanted = contract["requires"]
     name = f"{contract['bundle']} for {contract['target']['id']}"
-    reasons = unmet(wanted, this_machine(wanted["runtime"])) + damaged(place, contract["files"])
+    machine = this_machine(wanted["runtime"], gpu=bool(wanted["engine"]))
+    reasons = unmet(wanted, machine) + damaged(place, contract["files"])
     if reasons:
         raise ContractError(name, reasons)
     spec = importlib.util.spec_from_file_location("sprue_runtime", place / RUNTIME)
     if spec is None or spec.loader is None or RUNTIME not in contract["files"]:
         raise ContractError(name, ["it has no runtime that Python could load: see its folder artifact/"])
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is added to the bundle's files
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
     opened: Run = module.open_artifact(place / contract["entry"], contract)
     return opened
 
@@ -141,11 +146,11 @@ def within(version: str, versions: str) -> bool:
     return True
 
 
-def this_machine(packages: Iterable[str] = ()) -> Json:
-    """This machine. `runtime`: the versions of those `packages` that are installed."""
+def this_machine(packages: Iterable[str] = (), *, gpu: bool = False) -> Json:
+    """This machine; its GPU, too, if asked. `runtime`: the versions of those `packages` that are there."""
     names = {"amd64": "x86_64", "arm64": "aarch64", "armv8l": "aarch64", "darwin": "macos"}
     system = "android" if hasattr(sys, "getandroidapilevel") else platform.system().lower()
-    capability = _compute_capability()
+    capability = _compute_capability() if gpu else None
     return {
         "os": names.get(system, system),
         "arch": names.get(platform.machine().lower(), platform.machine().lower()),
@@ -205,7 +210,7 @@ def _sha256(path: Path) -> str:
 
 
 def prove(folder: Path) -> int:
-    """Load the artifact, and hold its answers against golden/. The number of samples. Raises ContractError."""
+    """Load the artifact, and hold its answers against golden/: how many. Raises ContractError."""
     import numpy as np
 
     contract = read_contract(folder)
@@ -221,7 +226,7 @@ def prove(folder: Path) -> int:
         limit = allowed["atol"] + allowed["rtol"] * np.abs(want) + allowed["steps"] * step
         have = made.get(name)
         if have is None or have.shape != want.shape or not (np.abs(have - want) <= limit).all():
-            said = f"output '{name}' is not what it was when the bundle was made: this runtime is not to be used"
+            said = f"output '{name}' is not what it was when the bundle was made: do not use this runtime"
             raise ContractError(contract["bundle"], [said])
     return len(next(iter(inputs.values())))
 
@@ -230,7 +235,7 @@ def main() -> None:
     here = Path(__file__).resolve().parent
     if sys.argv[1:] == ["--machine"]:
         contract = read_contract(here) if (here / CONTRACT).exists() else {"requires": {"runtime": {}}}
-        print(json.dumps(this_machine(contract["requires"]["runtime"]), indent=2))
+        print(json.dumps(this_machine(contract["requires"]["runtime"], gpu=True), indent=2))
     elif sys.argv[1:]:
         sys.exit("usage: load.py [--machine]")
     else:

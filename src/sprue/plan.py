@@ -20,12 +20,12 @@ from typing import Any
 import sprue.passes
 from sprue.backend import Backend, Pass, Variant, find
 from sprue.canonical import canonical, digest
+from sprue.contract import tolerance
 from sprue.engine.action import Action, Output
 from sprue.errors import SprueError
 from sprue.machine import fingerprint, processor
 from sprue.model import Model
 from sprue.recipe import Choice, Recipe
-from sprue.contract import tolerance
 from sprue.tools import backend_tools, code, packages, steps_code
 
 Inputs = Mapping[str, Path | Output]

@@ -1,7 +1,7 @@
 """From a finished build to a frozen bundle in the store.
 
 model/model.onnx         data/evaluation.npz   data/calibration.npz
-targets/<id>/artifact/   targets/<id>/golden/
+targets/<id>/artifact/   targets/<id>/golden/   targets/<id>/contract.json, load.py, runtime.py
 evidence/                recipe, reference, every variant tried, verdicts, parity, measurements
 """
 
@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sprue.backend import find
+from sprue.backend import Contract, find
 from sprue.build import Build, TargetBuild, Tried
 from sprue.bundle.freeze import freeze
 from sprue.bundle.manifest import MEASUREMENTS, Manifest
 from sprue.bundle.store import Store
 from sprue.canonical import canonical, digest, file_digest
+from sprue.contract import contract_json, lay_contract
 from sprue.engine.cache import Cache, Entry
 from sprue.errors import CheckError, SprueError
 from sprue.evidence import effective, evidence, measurements, toolchain
@@ -36,15 +37,16 @@ def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
         raise CheckError("the build did not do all it was asked for, so there is no bundle")
     try:
         with store.staging() as folder:
-            _lay_out(build, cache, folder)
-            manifest = freeze(folder, _fields(build))
+            contracts = _lay_out(build, cache, folder)
+            manifest = freeze(folder, _fields(build, contracts))
             return manifest, store.keep(folder, manifest, latest=not build.recipe.partial)
     except OSError as error:
         place = str(error.filename or store.folder)
         raise SprueError(f"cannot write the bundle: {error.strerror}", where=place) from error
 
 
-def _lay_out(build: Build, cache: Cache, folder: Path) -> None:
+def _lay_out(build: Build, cache: Cache, folder: Path) -> dict[str, Contract]:
+    """Put all files into `folder`; the contract of each target's artifact."""
     plan, model = build.plan, build.recipe.model
     source, reference = (_entry(build, n) for n in (plan.source, plan.reference))
     cache.take_file(source.files["model.onnx"], folder / "model" / "model.onnx")
@@ -56,13 +58,7 @@ def _lay_out(build: Build, cache: Cache, folder: Path) -> None:
             "calibration",
             folder / "data" / "calibration.npz",
         )
-    for target in build.targets:
-        kept = _kept(target)
-        place = folder / "targets" / target.choice.target.id
-        assert kept.artifact is not None
-        assert kept.verdict is not None
-        cache.take(kept.artifact.files, place / "artifact")
-        cache.take(kept.verdict.below("golden"), place / "golden")
+    contracts = {t.choice.target.id: _lay_target(build.recipe, t, cache, folder) for t in build.targets}
     for name, value in evidence(build).items():
         _write(folder / "evidence" / name, value)
     for target in build.targets:
@@ -71,9 +67,25 @@ def _lay_out(build: Build, cache: Cache, folder: Path) -> None:
                 name = f"{target.choice.target.id}-{tried.planned.variant.id}.json"
                 cache.take_file(tried.verdict.files["verdict.json"], folder / "evidence" / "verdicts" / name)
     _write(folder / MEASUREMENTS, measurements(build))
+    return contracts
 
 
-def _fields(build: Build) -> dict[str, Any]:
+def _lay_target(recipe: Recipe, target: TargetBuild, cache: Cache, folder: Path) -> Contract:
+    kept = _kept(target)
+    variant = kept.planned.variant
+    backend = find(variant.backend)
+    place = folder / "targets" / variant.target.id
+    assert kept.artifact is not None
+    assert kept.verdict is not None
+    cache.take(kept.artifact.files, place / "artifact")
+    cache.take(kept.verdict.below("golden"), place / "golden")
+    contract = backend.contract(place / "artifact", variant)
+    bundle = f"{recipe.name}@{recipe.version}"
+    lay_contract(place, bundle, target.choice, variant, contract, backend.entry(variant))
+    return contract
+
+
+def _fields(build: Build, contracts: Mapping[str, Contract]) -> dict[str, Any]:
     recipe, plan = build.recipe, build.plan
     inputs = {n: _entry(build, n).parts for n in (plan.source, plan.reference, plan.calibration) if n}
     sources = {k: v for parts in inputs.values() for k, v in parts.items() if k.startswith("input:")}
@@ -85,24 +97,26 @@ def _fields(build: Build) -> dict[str, Any]:
         "recipe": digest(canonical(effective(recipe))),
         "toolchain": toolchain(build),
         "createdAt": _created(committed),
-        "targets": [_target(t) for t in build.targets],
+        "targets": [_target(t, contracts[t.choice.target.id]) for t in build.targets],
         "metrics": _metrics(build),
         "licenses": list(recipe.model.licenses),
         "parents": [],
     }
 
 
-def _target(target: TargetBuild) -> dict[str, Any]:
+def _target(target: TargetBuild, contract: Contract) -> dict[str, Any]:
     kept = _kept(target)
     variant = kept.planned.variant
     backend = find(variant.backend)
     where = target.choice.target
     return {
         "id": where.id,
+        "family": where.family or where.id,
         "os": where.os,
         "arch": where.arch,
         "variant": variant.id,
         "runtime": backend.tools(),
+        "contract": contract_json(contract),
         "entry": f"targets/{where.id}/artifact/{backend.entry(variant)}",
         "state": kept.result.state,
     }

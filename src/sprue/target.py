@@ -61,7 +61,7 @@ class TargetFile(Strict):
     family: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
-        description="targets of one family stand in for each other: a machine takes the one that suits it best",
+        description="targets of one family stand in for each other: a machine takes what suits it best",
     )
     backends: list[str] = Field(
         min_length=1, description="backends that serve this target, the default first"

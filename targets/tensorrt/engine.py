@@ -9,8 +9,8 @@ Written against the API of TensorRT 10.8 to 11 and of cuda-bindings 12 and 13.
     python -P engine.py build   '{...}'          ONNX -> serialized engine
     python -P engine.py serve   '{...}'          load an engine, answer framed requests until the input ends
 
-The first three print one line of JSON. This file imports nothing of sprue, and ships beside the artifact, where
-load.py opens the engine with it.
+The first three print one line of JSON. This file imports nothing of sprue, and ships beside the artifact,
+where load.py opens the engine with it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def serve(request: dict[str, Any], answers: BinaryIO) -> None:
 
 
 def open_artifact(entry: Path, contract: dict[str, Any]) -> _Engine:
-    """For load.py, which ships with this file as its runtime: the engine, from a batch's inputs to its outputs."""
+    """For load.py, beside which this file ships: the engine, from a batch's inputs to its outputs."""
     plan = entry.parent / "triton" / "model" / "1" / "model.plan"
     if not plan.is_file():
         raise RuntimeError(f"the engine is not built yet; {entry.name} says how, under 'trtexec'")

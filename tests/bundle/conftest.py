@@ -30,10 +30,12 @@ FIELDS: dict[str, Any] = {
     "targets": [
         {
             "id": "phone",
+            "family": "phone",
             "os": "android",
             "arch": "aarch64",
             "variant": "tflite-float32",
             "runtime": {"ai-edge-litert": "2.3.0"},
+            "contract": {"features": [], "runtime": {"ai-edge-litert": ">=2.3,<3"}, "engine": {}},
             "entry": "targets/phone/artifact/model.tflite",
             "state": "verified",
         }

@@ -30,10 +30,12 @@ GOOD: dict[str, Any] = {
     "targets": [
         {
             "id": "t",
+            "family": "t",
             "os": "linux",
             "arch": "x86_64",
             "variant": "null-float32",
             "runtime": {"null": "1"},
+            "contract": {"features": [], "runtime": {"null": ">=1"}, "engine": {}},
             "entry": "targets/t/artifact/a",
             "state": "prepared",
         }

@@ -29,7 +29,16 @@ FILES = {
 
 def target(name: str, os: str, arch: str, entry: str) -> dict[str, Any]:
     path = f"targets/{name}/artifact/{entry}"
-    described = {"id": name, "os": os, "arch": arch, "variant": "x-float32", "runtime": {"x": "1"}}
+    contract: dict[str, Any] = {"features": [], "runtime": {}, "engine": {}}
+    described = {
+        "id": name,
+        "family": name,
+        "contract": contract,
+        "os": os,
+        "arch": arch,
+        "variant": "x-float32",
+        "runtime": {"x": "1"},
+    }
     return {**described, "entry": path, "state": "verified"}
 
 

@@ -24,6 +24,8 @@ MEDIA_TYPES = {
     ".ld": "text/plain",
 }
 
+LOADER = ("contract.json", "load.py", "runtime.py")
+
 
 def freeze(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     """Write manifest.json and SHA256SUMS over all files of `folder`; `fields` is the rest of the manifest.
@@ -67,7 +69,7 @@ def _role(path: str) -> Role:
     parts = path.split("/")
     if parts[0] == "targets" and len(parts) > 3:
         return "golden" if parts[2] == "golden" else "artifact"
-    if parts[0] == "targets" and len(parts) == 3:
+    if parts[0] == "targets" and len(parts) == 3 and parts[2] in LOADER:
         return "loader"
     if parts[0] == "model":
         return "model"

@@ -77,8 +77,8 @@ class ContractEntry(Strict):
 
 
 class TargetEntry(Strict):
-    """One target: which variant was kept, what it was built with (package -> version), what must hold where it
-    is loaded, and the file to open first. Targets of one `family` stand in for each other.
+    """One target: which variant was kept, what it was built with (package -> version), what must hold where
+    it is loaded, and the file to open first. Targets of one `family` stand in for each other.
     """
 
     id: Name

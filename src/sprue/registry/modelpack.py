@@ -31,7 +31,15 @@ WEIGHTS = "application/vnd.cncf.model.weight.v1.raw"
 WEIGHTS_CONFIG = "application/vnd.cncf.model.weight.config.v1.raw"
 DATASET = "application/vnd.cncf.model.dataset.v1.raw"
 DOCUMENT = "application/vnd.cncf.model.doc.v1.raw"
-LAYERS = {"model": WEIGHTS, "artifact": WEIGHTS, "data": DATASET, "golden": DATASET, "evidence": DOCUMENT}
+CODE = "application/vnd.cncf.model.code.v1.raw"
+LAYERS = {
+    "model": WEIGHTS,
+    "artifact": WEIGHTS,
+    "data": DATASET,
+    "golden": DATASET,
+    "loader": CODE,
+    "evidence": DOCUMENT,
+}
 
 FILEPATH = "org.cncf.model.filepath"
 PART, TARGET, BUNDLE_ID = "sprue.part", "sprue.target", "sprue.bundle.id"
