@@ -11,9 +11,22 @@ from numpy.typing import NDArray
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from sprue.backend import Samples
 
 Array = NDArray[np.generic]
+
+
+def session(path: Path) -> InferenceSession:
+    """The ONNX file as it is, unoptimised, on one thread. Raises what onnxruntime raises."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
 def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
@@ -21,19 +34,13 @@ def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
 
     Raises SprueError when onnxruntime cannot run it, or when an output holds NaN or infinity.
     """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
     try:
-        session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        names = [o.name for o in session.get_outputs()]
-        batch = 1 if any(i.shape and i.shape[0] == 1 for i in session.get_inputs()) else 64
+        opened = session(path)
+        names = [o.name for o in opened.get_outputs()]
+        batch = 1 if any(i.shape and i.shape[0] == 1 for i in opened.get_inputs()) else 64
         count = len(next(iter(samples.values())))
         parts = [
-            session.run(names, {n: a[start : start + batch] for n, a in samples.items()})
+            opened.run(names, {n: a[start : start + batch] for n, a in samples.items()})
             for start in range(0, count, batch)
         ]
     except Exception as error:  # onnxruntime's exceptions share no base but Exception

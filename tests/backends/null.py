@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant, compatible
 from sprue.target import PRECISIONS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from onnx import ModelProto
 
@@ -65,12 +66,21 @@ class NullRunner:
     def __init__(self, path: Path) -> None:
         from onnx.reference import ReferenceEvaluator
 
-        from sprue.graph import read_model
+        from sprue.graph import inputs, read_model
 
-        self._evaluator: Any = ReferenceEvaluator(read_model(path))
+        model = read_model(path)
+        self._evaluator: Any = ReferenceEvaluator(model)
         self._size = path.stat().st_size
+        self._one_at_a_time = any(s.shape and s.shape[0] == 1 for s in inputs(model))
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
+        count = len(next(iter(inputs.values())))
+        if not self._one_at_a_time or count == 1:
+            return self._once(inputs)
+        rows = [self._once({n: a[i : i + 1] for n, a in inputs.items()}) for i in range(count)]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def _once(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
         outputs = self._evaluator.run(None, dict(inputs))
         return dict(zip(self._evaluator.output_names, outputs, strict=True))
 
