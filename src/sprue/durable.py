@@ -18,8 +18,10 @@ from pathlib import Path
 LOCK = ".lock"
 
 
-def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:
-    """Put `data` at `path` atomically; the file is read-only afterwards.
+def write_file(
+    path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True, mode: int = 0o444
+) -> None:
+    """Put `data` at `path` atomically; by default the file is read-only afterwards.
 
     It is written in `scratch` first, a folder on the same file system (default: the one it goes to). Not
     `durable`: it may be empty or old after a power cut, which is enough for what is hashed when it is read
@@ -34,7 +36,7 @@ def write_file(path: Path, data: bytes, *, scratch: Path | None = None, durable:
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
-            os.fchmod(stream.fileno(), 0o444)
+            os.fchmod(stream.fileno(), mode)
         _replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

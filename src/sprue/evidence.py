@@ -78,9 +78,12 @@ def toolchain(build: Build) -> dict[str, str]:
 
 
 def _reference(build: Build) -> dict[str, Any]:
-    """With the digest of the labels: two models that were asked the same questions have the same."""
+    """With digests: two models that answer the same questions have the same labels, if not the same file."""
     entry = build.outcomes[build.plan.reference].entry
-    return {**build.reference, **({} if entry is None else {"labels": entry.files["labels.npz"]})}
+    if entry is None:
+        return dict(build.reference)
+    asked = {"evaluation": entry.parts["input:evaluation"], "labels": entry.files["labels.npz"]}
+    return {**build.reference, **asked}
 
 
 def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:

@@ -1,0 +1,158 @@
+"""The data of a report: what was tried for each target, what was kept, and how that was found out.
+
+Bundles come from strangers, so `read.py` validates all of it against the types here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
+Count = Annotated[int, Field(ge=0, le=2**60)]
+Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e9)]
+Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
+
+
+def _visible(text: str) -> str:
+    """Without what does not print, or turns the direction of what follows."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_visible)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(_visible)]
+
+State = Literal["verified", "prepared", "failed"]
+
+
+@dataclass(frozen=True)
+class How:
+    """How a variant was made."""
+
+    backend: Name = ""
+    precision: Name = ""
+    threads: Count = 1
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One variant. Sizes in bytes, times in seconds; None: not known, or not on this machine.
+
+    `why`: why it was kept, or why it failed. `latency` is the median of the best round; `flash` what a board
+    needs, `size` the bytes of the artifact's files.
+    """
+
+    target: Name
+    variant: Name
+    state: State
+    selected: bool
+    how: How = How()
+    why: Text = ""
+    execution: Name = ""
+    artifact: Name | None = None
+    metric: Number | None = None
+    drop: Number | None = None
+    size: Count | None = None
+    flash: Count | None = None
+    ram: Count | None = None
+    instructions: Count | None = None
+    load: Seconds | None = None
+    latency: Seconds | None = None
+    latency_p50: Seconds | None = None
+    latency_p95: Seconds | None = None
+    max_abs: Number | None = None
+    tolerance_used: Number | None = None
+    same_answer: Share | None = None
+    notes: Mapping[Name, Text] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int | None:
+        """What counts as its size."""
+        return self.flash if self.flash is not None else self.size
+
+    @property
+    def passed(self) -> bool:
+        return self.state != "failed"
+
+
+@dataclass(frozen=True)
+class TargetReport:
+    """`prefer` and `max_drop` are the recipe's; `tried` is in the recipe's order."""
+
+    id: Name
+    os: Name
+    arch: Name
+    tried: tuple[Tried, ...]
+    prefer: Name = "latency"
+    max_drop: Number | None = None
+
+    @property
+    def kept(self) -> Tried | None:
+        return next((t for t in self.tried if t.selected), None)
+
+    @property
+    def float(self) -> Tried | None:
+        """What the others are measured by: the fastest variant in float32 that passed, else in float16."""
+        passed = [t for t in self.tried if t.passed]
+        for precision in ("float32", "float16"):
+            found = [t for t in passed if t.how.precision == precision]
+            if found:
+                return min(found, key=lambda t: (t.latency is None, t.latency or 0, t.instructions or 0))
+        return None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two artifacts' answers to the same inputs. `same_answer`: the share of samples."""
+
+    a: Name
+    b: Name
+    max_abs: Number
+    same_answer: Share
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The float model, and what it was judged by.
+
+    `evaluation`, `labels`: the sha256 of the file, and of the labels in it; "" if not known.
+    """
+
+    metric: Name
+    value: Number
+    samples: Count
+    higher_is_better: bool = True
+    output: Name = ""
+    evaluation: Name = ""
+    labels: Name = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One build, or one bundle (`id`: its id; "" for a build).
+
+    `recipe`: the effective recipe, by dotted key. `error`: what was wrong with the model or data as a whole;
+    then there is no `reference`, and there are no targets. `partial`: targets or variants were left out.
+    `machine`: where the times were measured.
+    """
+
+    name: Name
+    version: Name
+    id: Name
+    reference: Reference | None
+    targets: tuple[TargetReport, ...]
+    parity: tuple[Pair, ...] = ()
+    recipe: Mapping[Name, Text] = field(default_factory=dict)
+    toolchain: Mapping[Name, Text] = field(default_factory=dict)
+    machine: Text = ""
+    revision: Name = ""
+    created: Name = ""
+    partial: bool = False
+    error: Text = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.error and bool(self.targets) and all(t.kept is not None for t in self.targets)

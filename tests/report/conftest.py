@@ -1,0 +1,100 @@
+"""Reports to show: a plain one, and one whose every string is hostile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sprue.report.data import How, Pair, Reference, Report, TargetReport, Tried
+
+Make = Callable[..., Tried]
+
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}|`](http://x.invalid)**\n# h"
+
+
+def tried(variant: str = "ort-float32", **values: Any) -> Tried:
+    figures: dict[str, Any] = {"metric": 0.99, "drop": 0.0, "size": 50_000, "latency": 20e-6}
+    figures |= {"latency_p50": 21e-6, "latency_p95": 30e-6, "same_answer": 1.0, "execution": "native"}
+    how = How(*variant.partition("-")[::2])
+    return Tried(
+        "server",
+        variant,
+        values.pop("state", "verified"),
+        values.pop("selected", False),
+        how,
+        **(figures | values),
+    )
+
+
+@pytest.fixture
+def report() -> Report:
+    """Two targets; on one, four variants that differ in everything."""
+    variants = (
+        tried("ort-float32", why="the fastest of 3 that passed", selected=True),
+        tried("ort-int8-static", size=14_000, latency=25e-6, metric=0.985, drop=0.005),
+        tried("ov-float32", size=100_000, latency=70e-6),
+        tried(
+            "ov-int8-dynamic",
+            size=26_000,
+            latency=50e-6,
+            metric=0.9,
+            drop=0.09,
+            state="failed",
+            why="too bad",
+        ),
+    )
+    board = replace(
+        tried(
+            "c-int8-static",
+            selected=True,
+            why="the only candidate",
+            latency=None,
+            instructions=417_006,
+            ram=3104,
+        ),
+        target="board",
+        latency_p50=None,
+        latency_p95=None,
+    )
+    return Report(
+        name="digits",
+        version="1.0.0",
+        id="",
+        reference=Reference("accuracy", 0.99, 360, evaluation="e" * 64, labels="1" * 64),
+        targets=(
+            TargetReport("server", "linux", "x86_64", variants, max_drop=0.01),
+            TargetReport("board", "none", "armv7em", (board,)),
+        ),
+        parity=(Pair("reference", "server", 1e-6, 1.0), Pair("reference", "board", 0.17, 0.995)),
+        recipe={"model": "digits", "target.server.prefer": "latency"},
+        toolchain={"onnx": "1.23.2"},
+        machine="some machine, 2 cores",
+    )
+
+
+@pytest.fixture
+def hostile(report: Report) -> Report:
+    """The same, with hostile text wherever a stranger's bundle could put some."""
+    server, board = report.targets
+    variants = tuple(
+        replace(t, variant=f"{HOSTILE}{i}", why=HOSTILE, execution=HOSTILE, notes={HOSTILE: HOSTILE})
+        for i, t in enumerate(server.tried)
+    )
+    assert report.reference is not None
+    return replace(
+        report,
+        reference=replace(report.reference, metric=HOSTILE),
+        targets=(
+            replace(server, id=HOSTILE, os=HOSTILE, arch=HOSTILE, prefer=HOSTILE, tried=variants),
+            board,
+        ),
+        parity=(Pair(HOSTILE, HOSTILE, 1.0, 0.5),),
+        recipe={HOSTILE: HOSTILE},
+        toolchain={HOSTILE: HOSTILE},
+        machine=HOSTILE,
+        revision=HOSTILE,
+        created=HOSTILE,
+    )
