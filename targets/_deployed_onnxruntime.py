@@ -15,9 +15,17 @@ def open_artifact(entry: Path, contract: Mapping[str, Any]) -> Callable[[Mapping
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = contract["variant"]["threads"]
+    settings = contract["variant"]["settings"]
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = {
+        "off": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "all": levels.ORT_ENABLE_ALL,
+    }[settings["optimization"]]
+    options.intra_op_num_threads = settings["threads"]
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings["spinning"])))
     session = ort.InferenceSession(str(entry), options, providers=["CPUExecutionProvider"])
     names = [o.name for o in session.get_outputs()]
     fixed = [i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], int)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +19,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant, compatible
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant, compatible
 from sprue.errors import SprueError
 from sprue.graph import MAX_MODEL_BYTES, inputs, read_model, serialise
 from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
 from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
 from sprue.passes.quantize_static import QuantizeStatic
 from sprue.passes.simplify import Simplify, first_line
+from sprue.variant import Settings
 
 from ._findings import (
     Deviation,
@@ -35,13 +37,15 @@ from ._findings import (
     precision_findings,
     takes,
 )
+from ._offers import FLOAT, int8_feature, with_feature
 from ._portions import FREE, run_in_portions
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from sprue.backend import Samples
-    from sprue.target import Precision
+    from sprue.facts import Facts
+    from sprue.target import Precision, Target
 
 ENTRY = "model.onnx"
 LOADER = Path(__file__).with_name("_deployed_onnxruntime.py")
@@ -88,6 +92,8 @@ class OnnxRuntime:
     name = "onnxruntime"
     version = 1
     precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static")
+    settings: tuple[str, ...] = ("threads", "spinning", "optimization")
+    settings_in_artifact: tuple[str, ...] = ()
 
     def available(self) -> Availability:
         there = find_spec("onnxruntime") is not None
@@ -98,13 +104,43 @@ class OnnxRuntime:
     def tools(self) -> dict[str, str]:
         return {package: version(package) for package in ("onnx", "onnxruntime")}
 
+    def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
+        static = Offer(
+            "int8-static",
+            with_feature("static int8 pays for convolutions: 1.7 to 2.1 times float32", target),
+            mixed=True,
+        )
+        if facts.kind == "convolutional":  # never dynamic: ConvInteger is 3 to 14 times slower than float32
+            return (static, FLOAT)
+        dynamic = with_feature("dynamic int8 pays for products of matrices: 1.6 to 1.9 times float32", target)
+        plain = "onnxruntime's own rewriting of transformers cost 6 to 13 %"
+        if facts.kind == "transformer":
+            offers = (
+                Offer("int8-dynamic", dynamic),
+                Offer("int8-dynamic", f"{dynamic}; {plain}", {"optimization": "off"}),
+                FLOAT,
+                Offer("float32", plain, {"optimization": "off"}),
+            )
+            exact = replace(static, why=f"{int8_feature(target)} makes static int8 worth trying")
+            return (*offers, exact) if int8_feature(target) else offers
+        if facts.kind == "recurrent":
+            return (
+                FLOAT,
+                Offer("int8-dynamic", "no faster for recurrent networks, but a quarter of the size"),
+            )
+        return (Offer("int8-dynamic", dynamic), replace(static, why="static int8 spares the ranges"), FLOAT)
+
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         """Weights stay within 7 bits on x86 without VNNI, which saturates on 8-bit ones and says nothing."""
         narrow = not has_wide_dot(variant.target)
         quantization: dict[str, tuple[Pass, ...]] = {
             "float32": (),
             "int8-dynamic": (QuantizeDynamic(reduce_range=narrow),),
-            "int8-static": (QuantizeStatic(activations="uint8", reduce_range=narrow, float_outputs=True),),
+            "int8-static": (
+                QuantizeStatic(
+                    activations="uint8", reduce_range=narrow, float_outputs=True, exclude=variant.float_layers
+                ),
+            ),
         }
         return (Simplify(), *quantization[variant.precision])
 
@@ -123,7 +159,7 @@ class OnnxRuntime:
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
         """Write `model.onnx`. Raises SprueError when onnxruntime cannot load it."""
         data = serialise(model)
-        _session(data, _options(variant.threads), where=ENTRY)
+        _session(data, _options(variant.settings), where=ENTRY)
         (out / ENTRY).write_bytes(data)
 
     def load(self, artifact: Path, variant: Variant) -> OnnxRuntimeRunner:
@@ -147,7 +183,7 @@ class OnnxRuntimeRunner:
         self.execution: Literal["native", "stand-in"] = execution(variant)
         self._bytes = path.stat().st_size
         self._specs = inputs(model)
-        self._session = _session(serialise(model), _options(variant.threads), where=str(path))
+        self._session = _session(serialise(model), _options(variant.settings), where=str(path))
         self._outputs = [o.name for o in self._session.get_outputs()]
         fixed = [s.shape[0] for s in self._specs if s.shape and s.shape[0] is not None]
         self._fixed = bool(fixed)
@@ -174,14 +210,21 @@ def _integers(value: object) -> list[int]:
     return [v for v in value if isinstance(v, int)] if isinstance(value, list) else []
 
 
-def _options(threads: int) -> SessionOptions:
+def _options(settings: Settings) -> SessionOptions:
     import onnxruntime as ort
 
+    levels = ort.GraphOptimizationLevel
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.graph_optimization_level = {
+        "off": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "all": levels.ORT_ENABLE_ALL,
+    }[settings.optimization]
+    options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what matters is raised
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
     return options
 
 
@@ -227,7 +270,7 @@ def _operators_without_kernel(model: ModelProto) -> list[Finding]:
     """Creating a session finds the first such node; where it fails, each kind of node is tried alone."""
     if model.ByteSize() > MAX_MODEL_BYTES:
         return [Finding("limit", "", "", "the model is larger than 2 GiB", "export a smaller model")]
-    options = _options(1)
+    options = _options(Settings())
     options.add_session_config_entry("session.disable_prepacking", "1")  # weights need not be laid out
     try:
         _session(serialise(model), options, where="")

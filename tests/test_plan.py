@@ -91,13 +91,28 @@ def test_a_timeout_is_in_no_key(project: Path) -> None:
         ('prefer = "size"', set()),
         ("accept.atol = 0.5", {"verify"}),
         ('limit.flash = "1 MiB"', {"check"}),
-        ("threads = 2", {"check", "compile", "verify"}),
     ],
 )
 def test_what_a_recipe_changes_is_made_anew_and_nothing_else(
     project: Path, added: str, steps: set[str]
 ) -> None:
     assert changed(planned(project), planned(project, f"{RECIPE}{added}\n")) == steps
+
+
+def test_variants_that_only_run_otherwise_share_one_artifact(project: Path) -> None:
+    made = planned(project, f"{RECIPE}threads = [1, 2]\nspinning = [false, true]\n")
+    compiled = {v.variant.id: v.compile for v in made.variants}
+    assert len(compiled) == 3 * 2 * 2
+    assert len(set(compiled.values())) == 3
+    assert len({v.verify for v in made.variants}) == len(made.variants)
+    assert "onnxruntime-int8-static-2threads-spinning" in compiled
+    assert by_step(made, "compile") == by_step(planned(project), "compile")
+
+
+def test_a_setting_that_is_written_into_the_artifact_makes_another_one(project: Path) -> None:
+    recipe = RECIPE.replace('["float32", "int8-dynamic", "int8-static"]', '"float32"')
+    made = planned(project, f'{recipe}backend = "openvino"\nthreads = [1, 2]\n')
+    assert len({v.compile for v in made.variants}) == 2
 
 
 def test_an_onnx_file_is_its_own_source_and_a_python_file_all_that_stands_beside_it(project: Path) -> None:

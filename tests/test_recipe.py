@@ -45,7 +45,7 @@ def test_lists_are_alternatives_and_only_pairs_that_exist_are_tried(project: Pat
 def test_a_single_value_is_a_list_of_one_and_defaults_fill_the_rest(project: Path) -> None:
     (choice,) = load(project, 'model = "tiny"\n[target.server-cpu]\nprecision = "int8"\n').choices
     (variant,) = choice.variants
-    assert (variant.id, variant.threads, choice.prefer) == ("onnxruntime-int8-static", 1, "latency")
+    assert (variant.id, variant.settings.threads, choice.prefer) == ("onnxruntime-int8-static", 1, "latency")
     accept = choice.accept
     assert (accept.max_drop, accept.atol, accept.rtol, accept.steps) == (0.01, None, None, None)
 
@@ -77,10 +77,10 @@ def test_a_recipe_overrides_what_it_extends_value_by_value(project: Path) -> Non
     assert recipe.version == "2.0.0"
     assert [c.target.id for c in recipe.choices] == ["server-cpu", "mobile"]
     (variant,) = recipe.choices[0].variants
-    assert (variant.id, variant.threads) == ("onnxruntime-int8-static", 3)
+    assert (variant.id, variant.settings.threads) == ("onnxruntime-int8-static-3threads", 3)
     assert origin(recipe, "model") == ("tiny", "base.toml:1")
     assert origin(recipe, "target.server-cpu.precision") == (["int8-static"], "tiny.toml:4")
-    assert origin(recipe, "target.server-cpu.threads") == (3, "base.toml:5")
+    assert origin(recipe, "target.server-cpu.threads") == ([3], "base.toml:5")
 
 
 def test_extends_goes_one_level(project: Path) -> None:

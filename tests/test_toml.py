@@ -158,7 +158,11 @@ def test_an_unknown_key_is_refused_at_every_level_with_the_nearest_one(
     ("text", "line", "words"),
     [
         (RECIPE.replace('"float32"', '"float31"'), 5, "did you mean 'float32'?"),
-        (RECIPE.replace('"float32"', '["float32", "int9"]'), 5, "allowed: float16, float32, int8-dynamic"),
+        (
+            RECIPE.replace('"float32"', '["float32", "int9"]'),
+            5,
+            "allowed: auto, float16, float32, int8-dynamic",
+        ),
         (RECIPE + 'prefer = "latenzy"\n', 6, "did you mean 'latency'? allowed: latency, metric, size"),
         (
             RECIPE + 'threads = "2"\n',

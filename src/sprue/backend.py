@@ -17,28 +17,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, cast, runtime_che
 import sprue.targets
 from sprue.errors import SprueError, did_you_mean
 from sprue.target import Precision, Target
+from sprue.variant import Offer as Offer
+from sprue.variant import Variant as Variant
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from onnx import ModelProto
 
+    from sprue.facts import Facts
+
     Samples = Mapping[str, NDArray[np.generic]]
     """Tensor name -> array [samples, ...]: axis 0 is the sample (batch) axis."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to build for one target."""
-
-    target: Target
-    backend: str
-    precision: Precision
-    threads: int = 1
-
-    @property
-    def id(self) -> str:
-        return f"{self.backend}-{self.precision}"
 
 
 @dataclass(frozen=True)
@@ -143,12 +133,22 @@ class Backend(Protocol):
     version: int
     """Enters the action key: raise it whenever the same input would give another artifact."""
     precisions: tuple[Precision, ...]
+    settings: tuple[str, ...]
+    """The fields of `Settings` that `load` reads; variants that differ in others are one."""
+    settings_in_artifact: tuple[str, ...]
+    """Those of them that `compile` writes into the artifact: only they enter its key."""
 
     def available(self) -> Availability:
         """Cheap when its packages are absent; anything that could crash is probed in a subprocess."""
 
     def tools(self) -> dict[str, str]:
         """Versions of what the artifact depends on. Cheap: package metadata, not imports."""
+
+    def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
+        """What is worth trying for such a graph on such a target, what is likeliest to pay first.
+
+        float32 is always among them: the others are held against it.
+        """
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         """The ONNX -> ONNX passes, in order, whose result `compile` wants for this variant."""

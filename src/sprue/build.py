@@ -1,7 +1,7 @@
 """Run plans, judge, select. What comes of each is a `Build`; freezing it is `snapshot.py`'s job.
 
-Three runs of the engine: everything up to the verdicts; the timings of what passed; the comparison of what
-was kept. Each run takes all recipes together.
+Runs of the engine: everything up to the verdicts; what those make worth trying (`widen.py`), as often as
+there is any; the timings of what passed; the comparison of what was kept. Each takes all recipes together.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sprue.errors import CheckError, SprueError
 from sprue.plan import Plan, Planned, measure, parity
 from sprue.recipe import Choice, Recipe
 from sprue.select import Result, judge, select
+from sprue.widen import wider
 
 
 @dataclass(frozen=True)
@@ -86,24 +87,25 @@ def build(
     or models go by one name.
     """
     _refuse_same_names(plans)
-    first = [a for made in plans for a in made.actions]
-    outcomes = run(first, cache, pool, listen, fail_fast=fail_fast, shared=shared)
+
+    def go(actions: Iterable[Action], known: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        return run(actions, cache, pool, listen, known, fail_fast=fail_fast, shared=shared)
+
+    outcomes = go([a for made in plans for a in made.actions], {})
     begun = [_judge(made, outcomes, cache) for made in plans]
-    timings = [a for b in begun for a in b.timing.values()]
-    outcomes = run(timings, cache, pool, listen, outcomes, fail_fast=fail_fast, shared=shared)
-    apart = [a for b in begun for a in _apart(b, outcomes)]
-    outcomes = run(apart, cache, pool, listen, outcomes, fail_fast=fail_fast, shared=shared)
+    while True:
+        begun = [_widened(b, outcomes, cache) for b in begun]
+        if not any(b.grown for b in begun):
+            break
+        more = {a.name: a for b in begun for a in b.build.plan.actions if a.name not in outcomes}
+        outcomes = go(more.values(), outcomes)
+        begun = [_judge(b.build.plan, outcomes, cache) if b.grown else b for b in begun]
+    begun = [_to_be_timed(b) for b in begun]
+    outcomes = go([a for b in begun for a in b.timing.values()], outcomes)
+    outcomes = go([a for b in begun for a in _apart(b, outcomes)], outcomes)
     chosen = [_choose(b, outcomes, cache) for b in begun]
     compared = [_compared(c) for c in chosen]
-    outcomes = run(
-        [a for a in compared if a is not None],
-        cache,
-        pool,
-        listen,
-        outcomes,
-        fail_fast=fail_fast,
-        shared=shared,
-    )
+    outcomes = go([a for a in compared if a is not None], outcomes)
     return [_finished(c, a, outcomes, cache) for c, a in zip(chosen, compared, strict=True)]
 
 
@@ -124,10 +126,14 @@ def _refuse_same_names(plans: Sequence[Plan]) -> None:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A recipe whose variants are judged but for latency. `timing`: target id -> its measuring action."""
+    """A recipe whose variants are judged but for latency. `timing`: target id -> its measuring action.
+
+    `grown`: its plan holds what has not been run yet.
+    """
 
     build: Build
     tried: tuple[Tried, ...] = ()
+    grown: bool = False
     timing: Mapping[str, Action] = field(default_factory=dict)
 
 
@@ -137,9 +143,34 @@ def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
             return _Begun(_broken(made, outcomes, failure))
     reference = _json(cache, outcomes[made.reference], "metric.json")
     tried = tuple(_judged(p, outcomes, cache, reference) for p in made.variants)
-    measured = {c.target.id: _measure(made, c, tried) for c in made.recipe.choices}
-    timing = {target: action for target, action in measured.items() if action is not None}
-    return _Begun(Build(made, (), reference, None, _mine(made, outcomes)), tried, timing)
+    return _Begun(Build(made, (), reference, None, _mine(made, outcomes)), tried)
+
+
+def _widened(begun: _Begun, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
+    """With what is worth trying next in its plan."""
+    plan = begun.build.plan
+    if begun.build.error is not None:
+        return replace(begun, grown=False)
+
+    def read(action: str, file: str) -> Any:
+        outcome = outcomes.get(action)
+        return None if outcome is None or outcome.entry is None else _json(cache, outcome, file)
+
+    if failure := next((o.failure for n in plan.questions if (o := outcomes.get(n)) and o.failure), None):
+        return _Begun(_broken(plan, outcomes, failure))
+    try:
+        wide = wider(plan, [(t.planned, t.result) for t in begun.tried], read)
+    except SprueError as error:
+        return _Begun(replace(begun.build, error=error))
+    return replace(begun, build=replace(begun.build, plan=wide), grown=wide is not plan)
+
+
+def _to_be_timed(begun: _Begun) -> _Begun:
+    plan = begun.build.plan
+    if begun.build.error is not None:
+        return begun
+    measured = {c.target.id: _measure(plan, c, begun.tried) for c in plan.recipe.choices}
+    return replace(begun, timing={target: a for target, a in measured.items() if a is not None})
 
 
 def _apart(begun: _Begun, outcomes: Mapping[str, Outcome]) -> list[Action]:
@@ -196,7 +227,8 @@ def _judged(
     """What became of a variant, but for its latency."""
     variant = planned.variant
     if planned.missing is not None:
-        return Tried(planned, Result(variant, "failed", str(planned.missing), broken=True))
+        broken = not isinstance(planned.missing, CheckError)
+        return Tried(planned, Result(variant, "failed", str(planned.missing), broken=broken))
     check, compiled, verify = (outcomes[n] for n in (planned.check, planned.compile, planned.verify))
     if failure := check.failure or compiled.failure or verify.failure:
         return Tried(planned, _failed(variant, failure), compiled.entry, verify.entry, failure)
@@ -207,7 +239,9 @@ def _judged(
 
 
 def _failed(variant: Variant, failure: Failure) -> Result:
-    step = failure.action.rpartition("/")[2] if variant.id in failure.action else failure.action
+    step = (
+        failure.action.rpartition("/")[2] if f"/{variant.artifact_id}" in failure.action else failure.action
+    )
     reason = failure.what if failure.refused else f"{step}: {failure.what}"
     return Result(variant, "failed", reason, broken=not failure.refused)
 

@@ -19,7 +19,7 @@ from sprue.backend import Contract, Variant
 from sprue.canonical import canonical, file_digest
 from sprue.recipe import Choice
 from sprue.target import Target
-from sprue.tolerance import TOLERANCES, Tolerance
+from sprue.tolerance import Tolerance, implied
 
 FOLDERS = ("artifact", "golden")
 
@@ -64,4 +64,4 @@ def tolerance(choice: Choice, variant: Variant) -> Tolerance:
     """How far outputs of this variant may lie from their reference."""
     accept = choice.accept
     overrides = {"atol": accept.atol, "rtol": accept.rtol, "steps": accept.steps}
-    return TOLERANCES[variant.precision].replaced(overrides)
+    return implied(variant).replaced(overrides)

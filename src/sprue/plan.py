@@ -6,13 +6,14 @@
 
 and, for those that passed, one `measure` for each target, which times its variants side by side, and one
 `parity` for all targets. Steps that do not depend on the variant are shared between all that need them.
-Planning reads TOML files and package metadata only: no model is loaded, no runtime imported.
+Planning reads TOML files and package metadata only: no model is loaded, no runtime imported. What a recipe
+leaves to the build (`precision = "auto"`) hangs on `facts`, an action too; `with_variants` adds it later.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from sprue.backend import Backend, Pass, Variant, find
 from sprue.canonical import canonical, digest
 from sprue.contract import tolerance
 from sprue.engine.action import Action, Output
-from sprue.errors import SprueError
+from sprue.errors import CheckError, SprueError
 from sprue.machine import fingerprint, processor
 from sprue.model import Model
+from sprue.passes.compression import compression_passes
 from sprue.recipe import Choice, Recipe
 from sprue.tools import backend_tools, code, packages, steps_code
 
@@ -33,7 +35,10 @@ Inputs = Mapping[str, Path | Output]
 
 @dataclass(frozen=True)
 class Planned:
-    """One variant and the names of its actions. `missing`: why it cannot be built here, and the remedy."""
+    """One variant and the names of its actions. `missing`: why it cannot be built here, and the remedy.
+
+    `why`: what speaks for trying it. `mixed`: if it breaks what is accepted, look for the layers to blame.
+    """
 
     choice: Choice
     variant: Variant
@@ -41,11 +46,13 @@ class Planned:
     compile: str = ""
     verify: str = ""
     missing: SprueError | None = None
+    why: str = ""
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`source`, `reference` and `calibration` name the shared actions; "" if there is none."""
+    """`source`, `reference`, `calibration` and `facts` name the shared actions; "" if there is none."""
 
     recipe: Recipe
     actions: tuple[Action, ...]
@@ -53,7 +60,54 @@ class Plan:
     source: str
     reference: str
     calibration: str
+    facts: str
     timeout: float
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The actions that only say what to try: if one fails, nobody knows what the variants are."""
+        return tuple(n for n in (self.facts, f"{self.recipe.model.name}/sensitivity") if n)
+
+    def with_actions(self, actions: Sequence[Action]) -> Plan:
+        """With further actions; those that it has already stay as they are."""
+        there = {a.name for a in self.actions}
+        new = {a.name: replace(a, timeout=self.timeout) for a in actions if a.name not in there}
+        return replace(self, actions=(*self.actions, *new.values()))
+
+    def with_variants(self, asked: Sequence[Asked]) -> Plan:
+        """With the actions of further variants. Raises SprueError as `plan` does."""
+        made = self
+        for each in asked:
+            backend = find(each.variant.backend)
+            available = backend.available()
+            if not available.compiles:
+                missing = SprueError(available.missing, remedy=available.install)
+                planned = Planned(each.choice, each.variant, missing=missing, why=each.why)
+            else:
+                made, planned = made._with_variant(each, backend)
+            made = replace(made, variants=(*made.variants, planned))
+        return made
+
+    def _with_variant(self, each: Asked, backend: Backend) -> tuple[Plan, Planned]:
+        steps = _Steps(self, each.choice, each.variant, backend)
+        try:
+            made = self.with_actions(steps.actions())
+        except SprueError as error:
+            if not each.choice.space.auto:
+                raise
+            missing = CheckError(error.what, where=error.where, remedy=error.remedy)  # nobody asked for it
+            return self, Planned(each.choice, each.variant, missing=missing, why=each.why)
+        return made, replace(steps.planned(), why=each.why, mixed=each.mixed)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A variant that is to be tried, why, and whether its layers are to be looked at if it breaks."""
+
+    choice: Choice
+    variant: Variant
+    why: str = ""
+    mixed: bool = False
 
 
 def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
@@ -69,22 +123,17 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
     if model.calibration is not None:
         shared.append(_calibration(model, source.name))
         calibration = shared[-1].name
-    actions = {a.name: a for a in shared}
-    planned = []
-    for choice in recipe.choices:
-        for variant in choice.variants:
-            backend = find(variant.backend)
-            available = backend.available()
-            if not available.compiles:
-                planned.append(
-                    Planned(choice, variant, missing=SprueError(available.missing, remedy=available.install))
-                )
-                continue
-            made = _Steps(recipe, choice, variant, backend, source.name, reference.name, calibration)
-            actions |= {a.name: a for a in made.actions()}
-            planned.append(made.planned())
-    ordered = tuple(replace(a, timeout=timeout) for a in actions.values())
-    return Plan(recipe, ordered, tuple(planned), source.name, reference.name, calibration, timeout)
+    facts = ""
+    if any(c.space.auto for c in recipe.choices):
+        shared.append(_facts(model, source.name))
+        facts = shared[-1].name
+    empty = Plan(recipe, (), (), source.name, reference.name, calibration, facts, timeout)
+    named = [
+        Asked(c, v, "named by the recipe", mixed=c.space.mixes and v.precision == "int8-static")
+        for c in recipe.choices
+        for v in c.variants
+    ]
+    return empty.with_actions(shared).with_variants(named)
 
 
 def _source(model: Model) -> Action:
@@ -115,48 +164,56 @@ def _calibration(model: Model, source: str) -> Action:
     return _action(f"{model.name}/calibration", "calibration", inputs, params)
 
 
+def _facts(model: Model, source: str) -> Action:
+    inputs: Inputs = {"model": Output(source, "model.onnx")}
+    return _action(f"{model.name}/facts", "graph_facts", inputs, {})
+
+
 @dataclass(frozen=True)
 class _Steps:
-    """The actions of one variant, in order."""
+    """The actions of one variant, in order. Those up to `compile` are of its artifact, without settings."""
 
-    recipe: Recipe
+    made: Plan
     choice: Choice
     variant: Variant
     backend: Backend
-    source: str
-    reference: str
-    calibration: str
+
+    @property
+    def artifact(self) -> Variant:
+        """The variant as far as its files depend on it: variants that only run otherwise share them."""
+        return self.variant.on(self.variant.settings.only(self.backend.settings_in_artifact))
 
     def actions(self) -> list[Action]:
-        passes = self._passes()
-        model = Output(passes[-1].name if passes else self.source, "model.onnx")
-        check = self._check()
-        compiled = self._compile(model, check.name)
+        compressed = compression_passes(self.variant.compression)
+        passes = self._passes([*compressed, *self.backend.passes(self.artifact)])
+        outputs = [Output(name, "model.onnx") for name in (self.made.source, *(a.name for a in passes))]
+        check = self._check(outputs[len(compressed)])
+        compiled = self._compile(outputs[-1], check.name)
         return [check, *passes, compiled, self._verify(compiled.name)]
 
     def planned(self) -> Planned:
-        check, compiled, verify = (self._name(s) for s in ("check", "compile", "verify"))
-        return Planned(self.choice, self.variant, check, compiled, verify)
+        check, compiled = (self._name(self.artifact, s) for s in ("check", "compile"))
+        return Planned(self.choice, self.variant, check, compiled, self._name(self.variant, "verify"))
 
-    def _name(self, step: str) -> str:
-        return f"{self.recipe.name}/{self.variant.target.id}/{self.variant.id}/{step}"
+    def _name(self, variant: Variant, step: str) -> str:
+        return f"{self.made.recipe.name}/{variant.target.id}/{variant.id}/{step}"
 
-    def _check(self) -> Action:
-        inputs = {"model": Output(self.source, "model.onnx")}
-        params = {"variant": asdict(self.variant)}
-        return _action(self._name("check"), "check_variant", inputs, params, _tools(self.variant))
+    def _check(self, model: Output) -> Action:
+        params = {"variant": asdict(self.artifact)}
+        name = self._name(self.artifact, "check")
+        return _action(name, "check_variant", {"model": model}, params, _tools(self.variant))
 
-    def _passes(self) -> list[Action]:
+    def _passes(self, steps: Sequence[Pass]) -> list[Action]:
         """A chain, each named by all that went before: variants share the beginnings of their chains."""
         made: list[Action] = []
         chain: list[Any] = []
-        for step in self.backend.passes(self.variant):
-            model = Output(made[-1].name if made else self.source, "model.onnx")
+        for step in steps:
+            model = Output(made[-1].name if made else self.made.source, "model.onnx")
             inputs = {"model": model, **self._calibration(step.needs_calibration, type(step).__name__)}
             kind = type(step)
             params = {"pass": f"{kind.__module__}:{kind.__qualname__}", "fields": _fields(step)}
             chain.append(params)
-            name = f"{self.recipe.model.name}/pass/{kind.__name__}-{digest(canonical(chain))[:12]}"
+            name = f"{self.made.recipe.model.name}/pass/{kind.__name__}-{digest(canonical(chain))[:12]}"
             tools = step.tools() | {"pass": str(kind.version), "code": code(Path(sprue.passes.__path__[0]))}
             made.append(_action(name, "apply_pass", inputs, params, tools))
         return made
@@ -165,40 +222,47 @@ class _Steps:
         inputs = {
             "model": model,
             "check": Output(check),
-            **self._calibration(self.backend.needs_calibration(self.variant), self.variant.id),
+            **self._calibration(self.backend.needs_calibration(self.artifact), self.variant.id),
         }
-        return _action(
-            self._name("compile"),
-            "compile_variant",
-            inputs,
-            _variant_params(self.variant),
-            _tools(self.variant),
-        )
+        params = _variant_params(self.artifact)
+        name = self._name(self.artifact, "compile")
+        return _action(name, "compile_variant", inputs, params, _tools(self.variant))
 
     def _verify(self, compiled: str) -> Action:
         inputs = {
             "artifact": Output(compiled),
-            "samples": Output(self.reference, "samples.npz"),
-            "reference": Output(self.reference, "outputs.npz"),
-            "labels": Output(self.reference, "labels.npz"),
+            "samples": Output(self.made.reference, "samples.npz"),
+            "reference": Output(self.made.reference, "outputs.npz"),
+            "labels": Output(self.made.reference, "labels.npz"),
         }
         params = _variant_params(self.variant) | {
             "tolerance": asdict(tolerance(self.choice, self.variant)),
-            "metric": self.recipe.model.metric,
+            "metric": self.made.recipe.model.metric,
         }
         tools = {**_tools(self.variant), "processor": processor()}
-        return _action(self._name("verify"), "verify_variant", inputs, params, tools)
+        return _action(self._name(self.variant, "verify"), "verify_variant", inputs, params, tools)
 
     def _calibration(self, needed: bool, by: str) -> dict[str, Output]:
         if not needed:
             return {}
-        if not self.calibration:
+        if not self.made.calibration:
             raise SprueError(
                 f"{self.variant.id} for target '{self.variant.target.id}' needs calibration data ({by})",
-                where=str(self.recipe.model.folder / "model.toml"),
+                where=str(self.made.recipe.model.folder / "model.toml"),
                 remedy='add calibration = "calibration.npz" to [data]',
             )
-        return {"calibration": Output(self.calibration, "samples.npz")}
+        return {"calibration": Output(self.made.calibration, "samples.npz")}
+
+
+def sensitivity(made: Plan) -> Action:
+    """Rank the layers of the float model by what int8 does to them. The model must have calibration data."""
+    inputs: Inputs = {
+        "model": Output(made.source, "model.onnx"),
+        "calibration": Output(made.calibration, "samples.npz"),
+    }
+    tools = packages("onnxruntime") | {"passes": code(Path(sprue.passes.__path__[0]))}
+    action = _action(f"{made.recipe.model.name}/sensitivity", "layer_sensitivity", inputs, {}, tools)
+    return replace(action, timeout=made.timeout)
 
 
 def measure(made: Plan, choice: Choice, passed: Collection[Planned]) -> Action:

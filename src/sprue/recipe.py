@@ -13,11 +13,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from sprue.backend import Variant, find
+from sprue.candidates import WANTED, Space, Wanted, refuse_impossible
 from sprue.errors import SprueError, did_you_mean
 from sprue.model import Model, load_model
-from sprue.target import PRECISIONS, LimitFile, Precision, Strict, Target, read_target, refuse_name
+from sprue.quantity import parse_duration
+from sprue.target import LimitFile, Strict, Target, read_target, refuse_name
 from sprue.toml import Document, Key, read_toml, validate
+from sprue.variant import OPTIMIZATIONS, SETTINGS, Optimization, Variant
 
 Preference = Literal["latency", "size", "metric"]
 
@@ -46,10 +48,45 @@ Backends = Annotated[
     list[str], Field(min_length=1), BeforeValidator(_as_list), _one_or_more({"type": "string"})
 ]
 Precisions = Annotated[
-    list[Precision],
+    list[Wanted],
     Field(min_length=1),
     BeforeValidator(_as_precisions),
-    _one_or_more({"enum": [*PRECISIONS, *SYNONYMS]}),
+    _one_or_more({"enum": [*WANTED, *SYNONYMS]}),
+]
+Threads = Annotated[
+    list[Annotated[int, Field(ge=1, le=1024)]],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    _one_or_more({"type": "integer", "minimum": 1, "maximum": 1024}),
+]
+Switches = Annotated[
+    list[bool], Field(min_length=1), BeforeValidator(_as_list), _one_or_more({"type": "boolean"})
+]
+Optimizations = Annotated[
+    list[Optimization],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    _one_or_more({"enum": [*OPTIMIZATIONS]}),
+]
+Shares = Annotated[
+    list[Annotated[float, Field(gt=0, lt=1)]],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    _one_or_more({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+]
+Counts = Annotated[
+    list[Annotated[int, Field(ge=2, le=65536)]],
+    Field(min_length=1),
+    BeforeValidator(_as_list),
+    _one_or_more({"type": "integer", "minimum": 2, "maximum": 65536}),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(lambda text: parse_duration(text) if isinstance(text, str) else text),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "examples": ["5 min"]}]}
+    ),
 ]
 
 
@@ -71,9 +108,24 @@ class ChoiceFile(Strict):
     backend: Backends | None = Field(None, description="candidates; default: the target's first backend")
     precision: Precisions | None = Field(None, description='candidates; default: "float32"')
     prefer: Preference | None = Field(None, description='of those that pass; default: "latency"')
-    threads: int | None = Field(None, ge=1, le=1024, description="of the runtime; default: 1")
+    threads: Threads | None = Field(None, description="of the runtime; default: 1")
+    spinning: Switches | None = Field(None, description="threads wait without sleeping; default: false")
+    optimization: Optimizations | None = Field(
+        None, description='of the graph, by the runtime while it loads; default: "all"'
+    )
+    prune: Shares | None = Field(None, description="of the channels; tried beside the whole network")
+    sparsity: Shares | None = Field(None, description="of the weights set to zero; tried beside none")
+    cluster: Counts | None = Field(None, description="values a weight tensor may hold; tried beside all")
     accept: AcceptFile | None = None
     limit: LimitFile | None = None
+
+
+class SearchFile(Strict):
+    """`[search]`: try a part of what the lists multiply out to, chosen by what earlier trials showed."""
+
+    budget: Duration = Field(description='seconds that the trials\' steps may take together, such as "5 min"')
+    trials: int | None = Field(None, ge=1, le=100_000, description="at most so many for each target")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of what is random in the choice of trials")
 
 
 class RecipeFile(Strict):
@@ -85,6 +137,7 @@ class RecipeFile(Strict):
         None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", description="of the bundle"
     )
     accept: AcceptFile | None = None
+    search: SearchFile | None = None
     target: dict[str, ChoiceFile] = Field(default_factory=dict, description="targets to build for, by id")
 
 
@@ -100,12 +153,27 @@ class Accept:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a recipe wants for one target: candidates, and how to choose among those that pass."""
+    """What a recipe wants for one target: candidates, and how to choose among those that pass.
+
+    `variants` are those that the recipe names; what `space` leaves open is found while building. `only`: of
+    those found, leave out what has another name (empty: nothing).
+    """
 
     target: Target
     variants: tuple[Variant, ...]
     accept: Accept
     prefer: Preference
+    space: Space
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Search:
+    """`budget` in seconds, of the steps of a target's trials together; `trials`: None for any number."""
+
+    budget: float
+    trials: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +194,7 @@ class Recipe:
     base: Path | None = None
     files: Mapping[Path, str] = field(default_factory=dict)
     partial: bool = False
+    search: Search | None = None
 
     def only(self, targets: tuple[str, ...] = (), variants: tuple[str, ...] = ()) -> Recipe:
         """The recipe with only the named targets and variants. Raises SprueError for an unknown name."""
@@ -137,8 +206,10 @@ class Recipe:
                 )
         chosen = [c for c in self.choices if not targets or c.target.id in targets]
         known = {v.id for c in chosen for v in c.variants}
+        known |= {f"{v.backend}-int8-mixed" for c in chosen if c.space.mixes for v in c.variants}
+        found_later = any(c.space.auto for c in chosen) or self.search is not None
         for name in variants:
-            if name not in known:
+            if name not in known and not found_later:
                 raise SprueError(
                     f"the recipe has no variant '{name}'",
                     where=str(self.path),
@@ -146,7 +217,8 @@ class Recipe:
                 )
         if variants:
             kept = [replace(c, variants=tuple(v for v in c.variants if v.id in variants)) for c in chosen]
-            chosen = [c for c in kept if c.variants]
+            kept = [replace(c, only=variants) for c in kept]
+            chosen = [c for c in kept if c.variants or c.space.auto or c.space.mixes]
         partial = self.partial or tuple(chosen) != self.choices
         return replace(self, choices=tuple(chosen), partial=partial)
 
@@ -168,7 +240,8 @@ def load_recipe(path: Path) -> Recipe:
     base = documents[1].path if len(documents) > 1 else None
     documents += [model.document, *(document for _, document in read.values())]
     files = {d.path: d.sha256 for d in documents}
-    return Recipe(path.stem, version, path, project, model, choices, origins, base, files)
+    search = _search(values, origins)
+    return Recipe(path.stem, version, path, project, model, choices, origins, base, files, search=search)
 
 
 Values = dict[Key, tuple[Any, str]]
@@ -249,11 +322,21 @@ def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]])
         return found[0]
 
     def origin(key: str) -> str:
-        return origins[f"target.{name}.{key}"][1]
+        return origins.get(f"target.{name}.{key}", ("", ""))[1]
 
     backends = pick("backend", [target.backends[0]], f"targets/{name}.toml")
     precisions = pick("precision", ["float32"])
-    offered = _candidates(target, backends, precisions, {k: origin(k) for k in ("backend", "precision")})
+    space = Space(
+        tuple(backends),
+        tuple(precisions),
+        (0.0, *(pick("prune", None) or ())),
+        (0.0, *(pick("sparsity", None) or ())),
+        (0, *(pick("cluster", None) or ())),
+        tuple(pick("threads", [1])),
+        tuple(pick("spinning", None) or [False]),
+        tuple(pick("optimization", None) or ["all"]),
+    )
+    refuse_impossible(target, space, {k: origin(k) for k in ("backend", "precision", *SETTINGS)})
     limits = {}
     for key, limit in (("ram", target.limit_ram), ("flash", target.limit_flash)):
         limits[key] = pick(f"limit.{key}", limit, f"targets/{name}.toml")
@@ -264,50 +347,17 @@ def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]])
                 remedy="a recipe may lower a target's limit, not raise it",
             )
     target = replace(target, limit_ram=limits["ram"], limit_flash=limits["flash"])
-    threads = pick("threads", 1)
     prefer = pick("prefer", get_args(Preference)[0])
     accept = Accept(
         pick("accept.max_drop", DEFAULT_MAX_DROP),
         *(pick(f"accept.{k}", None) for k in ("atol", "rtol", "steps")),
     )
-    variants = tuple(Variant(target, b, p, threads) for b, p in offered)
-    return Choice(target, variants, accept, prefer)
+    return Choice(target, space.variants(target), accept, prefer, space)
 
 
-def _candidates(
-    target: Target, backends: list[str], precisions: list[Precision], places: Mapping[str, str]
-) -> list[tuple[str, Precision]]:
-    """The pairs of backend and precision that exist. Each name must be in at least one of them."""
-    for backend in backends:
-        if backend not in target.backends:
-            raise SprueError(
-                f"target '{target.id}' is not served by a backend '{backend}'",
-                where=places["backend"],
-                remedy=did_you_mean(backend, target.backends),
-            )
-    for key, given in (("backend", backends), ("precision", precisions)):
-        if len(set(given)) != len(given):
-            raise SprueError(f"'target.{target.id}.{key}' names an alternative twice", where=places[key])
-    offers = {b: _offer(b, places["backend"]) for b in backends}
-    for precision in precisions:
-        if not any(precision in offer for offer in offers.values()):
-            raise SprueError(
-                f"{' and '.join(backends)} do not offer precision '{precision}'",
-                where=places["precision"],
-                remedy=did_you_mean(precision, {p for offer in offers.values() for p in offer}),
-            )
-    for backend, offer in offers.items():
-        if not set(offer) & set(precisions):
-            raise SprueError(
-                f"backend '{backend}' offers none of the precisions {', '.join(precisions)}",
-                where=places["backend"],
-                remedy=f"it offers {', '.join(offer)}",
-            )
-    return [(b, p) for b in backends for p in precisions if p in offers[b]]
-
-
-def _offer(backend: str, place: str) -> tuple[Precision, ...]:
-    try:
-        return find(backend).precisions
-    except SprueError as error:
-        raise SprueError(error.what, where=error.where or place, remedy=error.remedy) from error
+def _search(values: Values, origins: dict[str, tuple[Any, str]]) -> Search | None:
+    found = {key[1]: value for key, value in values.items() if key[0] == "search"}
+    if not found:
+        return None
+    origins.update({f"search.{key}": value for key, value in found.items()})
+    return Search(**{key: value for key, (value, _) in found.items()})

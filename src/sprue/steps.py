@@ -17,7 +17,6 @@ from sprue.backend import Pass, Variant, find
 from sprue.canonical import canonical
 from sprue.errors import CheckError, SprueError
 from sprue.metric import METRICS
-from sprue.target import Target
 
 if TYPE_CHECKING:
     from sprue.backend import Samples
@@ -69,6 +68,23 @@ def calibration(inputs: Inputs, params: Params, out: Path) -> None:
     data.write_arrays(out / "samples.npz", samples)
 
 
+def graph_facts(inputs: Inputs, params: Params, out: Path) -> None:
+    """model -> facts.json: what backends choose their offers by."""
+    from sprue.facts import facts
+
+    _write(out / "facts.json", facts(graph.read_model(inputs["model"])).to_json())
+
+
+def layer_sensitivity(inputs: Inputs, params: Params, out: Path) -> None:
+    """model + calibration -> sensitivity.json: the layers that int8 hurts, the worst first."""
+    from sprue import sensitivity
+    from sprue.passes.simplify import Simplify
+
+    simple = Simplify().apply(graph.read_model(inputs["model"]), {})
+    ranked = sensitivity.rank(simple, _samples(inputs))
+    _write(out / "sensitivity.json", [asdict(layer) for layer in ranked])
+
+
 def apply_pass(inputs: Inputs, params: Params, out: Path) -> None:
     """model [+ calibration] -> model.onnx after one pass."""
     module, _, name = params["pass"].partition(":")
@@ -79,7 +95,7 @@ def apply_pass(inputs: Inputs, params: Params, out: Path) -> None:
 
 def check_variant(inputs: Inputs, params: Params, out: Path) -> None:
     """model -> findings.json. Raises CheckError when the backend has findings: nothing is compiled then."""
-    variant = variant_from(params)
+    variant = Variant.from_json(params["variant"])
     findings = find(variant.backend).check(graph.read_model(inputs["model"]), variant)
     if findings:
         raise CheckError("; ".join(str(f) for f in findings), remedy=findings[0].remedy)
@@ -88,7 +104,7 @@ def check_variant(inputs: Inputs, params: Params, out: Path) -> None:
 
 def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
     """model [+ calibration] -> the artifact's files."""
-    variant = variant_from(params)
+    variant = Variant.from_json(params["variant"])
     backend = find(variant.backend)
     backend.compile(graph.read_model(inputs["model"]), variant, _samples(inputs), out)
     entry = backend.entry(variant)
@@ -101,7 +117,7 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     from sprue import verify
     from sprue.tolerance import Tolerance
 
-    variant = variant_from(params)
+    variant = Variant.from_json(params["variant"])
     runner = find(variant.backend).load(inputs["artifact"], variant)
     samples = data.read_arrays(inputs["samples"])
     expected = data.read_arrays(inputs["reference"])
@@ -133,7 +149,7 @@ def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
     from sprue import measure
 
     samples = data.read_arrays(inputs["samples"])
-    variants = {name: variant_from({"variant": fields}) for name, fields in params["variants"].items()}
+    variants = {name: Variant.from_json(fields) for name, fields in params["variants"].items()}
     loads = {name: partial(find(v.backend).load, inputs[name], v) for name, v in variants.items()}
     timed = measure.latencies(loads, samples)
     _write(out / "measurement.json", {name: asdict(latency) for name, latency in timed.items()})
@@ -158,12 +174,6 @@ def parity(inputs: Inputs, params: Params, out: Path) -> None:
                 {"a": one, "b": other, "max_abs": float(f"{np.abs(a - b).max():.6g}"), "same_answer": same}
             )
     _write(out / "parity.json", {"output": first, "pairs": pairs})
-
-
-def variant_from(params: Params) -> Variant:
-    """A variant from the JSON that `plan` made of it."""
-    fields = dict(params["variant"])
-    return Variant(target=Target.from_json(fields.pop("target")), **fields)
 
 
 def _samples(inputs: Inputs) -> Samples:

@@ -7,9 +7,10 @@ output, (max r - min r) / 255 over the evaluation data. Never |a - r| / |r|, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sprue.target import Precision
+from sprue.variant import Compression, Variant
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,13 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
     "int8-dynamic": Tolerance(atol=1e-3, rtol=1e-2, steps=16.0),
     "int8-static": Tolerance(atol=1e-3, rtol=1e-2, steps=16.0),
 }
+
+WHOLE_RANGE = 255.0
+"""Steps. A compressed network is another network: its outputs may move within the range of the reference's,
+and it is the metric that says whether it still answers right."""
+
+
+def implied(variant: Variant) -> Tolerance:
+    """What is implied where the recipe says nothing else."""
+    of = TOLERANCES[variant.precision]
+    return replace(of, steps=WHOLE_RANGE) if variant.compression != Compression() else of

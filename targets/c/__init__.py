@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from sprue.backend import Samples
-    from sprue.target import Precision
+    from sprue.facts import Facts
+    from sprue.target import Precision, Target
 
     from .elf import Firmware
     from .emulator import Emulator
@@ -36,6 +37,8 @@ class CBackend:
     name = "c"
     version = 3
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
+    settings: tuple[str, ...] = ()
+    settings_in_artifact: tuple[str, ...] = ()
 
     def available(self) -> Availability:
         from . import emulator, toolchain
@@ -53,13 +56,20 @@ class CBackend:
                 continue
         return found
 
+    def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
+        """Flash and memory are what a microcontroller is short of: int8 first, whatever the graph."""
+        return (
+            Offer("int8-static", "a quarter of the flash and of the arena", mixed=True),
+            Offer("float32", "what the others are held against"),
+        )
+
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         from sprue.passes.quantize_recurrent import QuantizeRecurrent
         from sprue.passes.quantize_static import QuantizeStatic
         from sprue.passes.simplify import Simplify
 
         if variant.precision == "int8-static":
-            return (Simplify(batch=1), QuantizeStatic(), QuantizeRecurrent())
+            return (Simplify(batch=1), QuantizeStatic(exclude=variant.float_layers), QuantizeRecurrent())
         return (Simplify(batch=1),)
 
     def needs_calibration(self, variant: Variant) -> bool:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sprue.backend import Availability, Contract, Finding, Pass, Runner, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Runner, Variant
 from sprue.errors import SprueError
 from sprue.target import Precision
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from sprue.backend import Samples
+    from sprue.facts import Facts
+    from sprue.target import Target
 
 INSTALL = "pip install tensorrt cuda-bindings (on a machine with an NVIDIA driver; see docs/gpu.md)"
 
@@ -33,6 +35,8 @@ class TensorRT:
     name = "tensorrt"
     version = 1
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static")
+    settings: tuple[str, ...] = ()
+    settings_in_artifact: tuple[str, ...] = ()
 
     def available(self) -> Availability:
         here = device()
@@ -54,6 +58,12 @@ class TensorRT:
             found |= {"tensorrt": here.tensorrt, "compute-capability": here.compute_capability}
         return found
 
+    def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
+        half = Offer("float16", "tensor cores compute in it at twice the speed of float32 or more")
+        static = Offer("int8-static", "int8 tensor cores pay for convolutions", mixed=True)
+        single = Offer("float32", "what the others are held against")
+        return (static, half, single) if facts.kind == "convolutional" else (half, single)
+
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         """Precision goes into the graph: TensorRT 11 takes strongly typed networks only."""
         from sprue.passes.simplify import Simplify
@@ -67,7 +77,9 @@ class TensorRT:
 
             from .float_bias import FloatBias
 
-            quantize = QuantizeStatic(activations="int8", symmetric=True, op_types=QUANTIZED)
+            quantize = QuantizeStatic(
+                activations="int8", symmetric=True, op_types=QUANTIZED, exclude=variant.float_layers
+            )
             return (Simplify(), quantize, FloatBias())
         if variant.precision == "float32":
             return (Simplify(),)

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto
 
-from sprue.backend import Availability, Contract, Finding, Pass, Runner, Variant, compatible
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Runner, Variant, compatible
 from sprue.canonical import canonical, digest, parse
 from sprue.errors import CheckError, SprueError
 from sprue.graph import inputs
 from sprue.passes.simplify import Simplify
 
 from .._findings import flash_findings
+from .._offers import FLOAT, with_feature
 
 if TYPE_CHECKING:
     from sprue.backend import Samples
-    from sprue.target import Precision
+    from sprue.facts import Facts
+    from sprue.target import Precision, Target
 
     from .artifact import Contents
     from .lower import Lowered
@@ -41,6 +43,8 @@ class Tflite:
     name = "tflite"
     version = 1
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-dynamic", "int8-static")
+    settings: tuple[str, ...] = ("threads",)
+    settings_in_artifact: tuple[str, ...] = ()
 
     def available(self) -> Availability:
         missing = [p for p in ("ai_edge_litert", "ai_edge_quantizer") if find_spec(p) is None]
@@ -56,6 +60,16 @@ class Tflite:
             except PackageNotFoundError:
                 continue
         return found
+
+    def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
+        half = Offer("float16", "half the size, and the same answers")
+        dynamic = Offer("int8-dynamic", with_feature("a quarter of the size, float activations", target))
+        static = Offer("int8-static", with_feature("static int8 pays for convolutions", target), mixed=True)
+        if facts.kind == "convolutional":
+            return (static, half, FLOAT)
+        if facts.kind == "dense":
+            return (dynamic, static, half, FLOAT)
+        return (dynamic, half, FLOAT)  # full int8 ruins transformers, and LSTMs stay hybrid anyway
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         """Shapes are fixed at one sample: the interpreter plans its memory once, and delegates ask for it."""
@@ -91,7 +105,7 @@ class Tflite:
         data = _built(lowered, variant, calibration)
         held = contents(data, ENTRY)
         _agree(held, lowered)
-        interpreter(data, variant.threads, ENTRY)
+        interpreter(data, variant.settings.threads, ENTRY)
         (out / ENTRY).write_bytes(data)
         (out / REPORT).write_bytes(canonical(_report(data, held, variant)))
 
@@ -106,8 +120,8 @@ class Tflite:
         held = contents(data, str(path))
         _untouched(data, artifact / REPORT)
         if tflite_runtime.FEATURE in variant.target.features:
-            return tflite_runtime.TfliteRuntimeRunner(data, held, variant.threads, str(path))
-        return LiteRtRunner(data, held, variant.threads, str(path))
+            return tflite_runtime.TfliteRuntimeRunner(data, held, variant.settings.threads, str(path))
+        return LiteRtRunner(data, held, variant.settings.threads, str(path))
 
     def entry(self, variant: Variant) -> str:
         return ENTRY

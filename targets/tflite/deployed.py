@@ -16,7 +16,7 @@ def open_artifact(entry: Path, contract: Mapping[str, Any]) -> Callable[[Mapping
     else:
         from ai_edge_litert.interpreter import Interpreter
 
-    threads = contract["variant"]["threads"]
+    threads = contract["variant"]["settings"]["threads"]
     interpreter = Interpreter(model_content=entry.read_bytes(), num_threads=threads)
     interpreter.allocate_tensors()
     fed = {d["name"]: (d["index"], d["shape"]) for d in interpreter.get_input_details()}

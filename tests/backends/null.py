@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sprue.backend import Availability, Contract, Finding, Pass, Profile, Variant, compatible
-from sprue.target import PRECISIONS
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant, compatible
+from sprue.target import PRECISIONS, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
     from sprue.backend import Samples
+    from sprue.facts import Facts
 
 ENTRY = "model.onnx"
 
@@ -29,12 +30,20 @@ class Null:
     name = "null"
     version = 1
     precisions = PRECISIONS
+    settings: tuple[str, ...] = ("threads",)
+    settings_in_artifact: tuple[str, ...] = ()
 
     def available(self) -> Availability:
         return Availability(compiles=True, executes=True)
 
     def tools(self) -> dict[str, str]:
         return {"onnx": version("onnx")}
+
+    def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
+        return (
+            Offer("int8-static", "as small", mixed=True),
+            Offer("float32", "what the others are held against"),
+        )
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         return ()

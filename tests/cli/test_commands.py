@@ -175,13 +175,13 @@ def test_show_resolved_prints_every_value_and_where_it_came_from(project: Path, 
         'version = "0.1.0"': "default",
         'target.server-cpu.backend = ["onnxruntime"]': "targets/server-cpu.toml",
         'target.server-cpu.precision = ["float32", "int8-static"]': "recipes/tiny.toml:4",
-        "target.server-cpu.threads = 2": "recipes/base.toml:4",
+        "target.server-cpu.threads = [2]": "recipes/base.toml:4",
         'target.server-cpu.prefer = "latency"': "default",
         "target.server-cpu.accept.max_drop = 0.02": "recipes/base.toml:2",
         "target.server-cpu.accept.atol = 0.5": "recipes/tiny.toml:5",
     }
     told = json.loads(sprue(project, "show", "--resolved", "--json", "recipes/tiny.toml").stdout)
-    assert told["target.server-cpu.threads"] == {"value": 2, "from": "recipes/base.toml:4"}
+    assert told["target.server-cpu.threads"] == {"value": [2], "from": "recipes/base.toml:4"}
 
 
 def test_the_checkouts_build_py_is_the_same_program(tmp_path: Path) -> None:

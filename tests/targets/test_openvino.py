@@ -20,6 +20,7 @@ from onnx import ModelProto, TensorProto, helper
 from sprue.backend import Variant, find
 from sprue.errors import SprueError
 from sprue.target import Precision, load_target
+from sprue.variant import Settings
 
 pytest.importorskip("openvino", reason="needs the extra openvino")
 pytest.importorskip("nncf", reason="needs the extra openvino")
@@ -31,7 +32,7 @@ FLOAT = TensorProto.FLOAT
 
 
 def variant(precision: Precision = "float32", threads: int = 1) -> Variant:
-    return Variant(load_target("server-cpu"), "openvino", precision, threads)
+    return Variant(load_target("server-cpu"), "openvino", precision, settings=Settings(threads))
 
 
 def compiled(case: Case, precision: Precision, out: Path) -> Path:

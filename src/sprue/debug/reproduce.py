@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from sprue import data, graph
 from sprue.backend import Variant
 from sprue.errors import SprueError
 from sprue.recipe import Accept
+from sprue.variant import Settings
 
 Tensors = Mapping[str, NDArray[np.generic]]
 NAME = "piece"
@@ -65,5 +68,11 @@ def _recipe(variant: Variant, accept: Accept) -> str:
     lines = [f'model = "{NAME}"', "", "[accept]", "max_drop = 1e30"]
     lines += [f"{name} = {value!r}" for name, value in overrides.items() if value is not None]
     lines += ["", f"[target.{variant.target.id}]", f'backend = "{variant.backend}"']
-    lines += [f'precision = "{variant.precision}"', f"threads = {variant.threads}", ""]
+    lines += [f'precision = "{variant.precision}"', *_settings(variant.settings), ""]
     return "\n".join(lines)
+
+
+def _settings(settings: Settings) -> list[str]:
+    """Those that differ from the defaults: not every backend reads each."""
+    given = {k: v for k, v in asdict(settings).items() if v != getattr(Settings(), k)}
+    return [f"{name} = {json.dumps(value)}" for name, value in given.items()]

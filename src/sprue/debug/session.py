@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sprue.canonical import parse
+from sprue.contract import tolerance
 from sprue.debug import cut
 from sprue.debug.find import Found, find
 from sprue.debug.observe import Observer
@@ -15,9 +16,8 @@ from sprue.debug.reproduce import write_project
 from sprue.engine.cache import Cache
 from sprue.engine.pool import Executor
 from sprue.engine.run import Listener, Outcome, run
-from sprue.errors import CheckError
+from sprue.errors import CheckError, SprueError
 from sprue.plan import Plan, Planned
-from sprue.tolerance import TOLERANCES
 
 SAMPLES = 16
 """Evaluation samples that are looked at: the first ones, and the one with the largest error before them."""
@@ -38,6 +38,12 @@ def debug(plan: Plan, cache: Cache, pool: Executor, listen: Listener, out: Path 
     Raises CheckError when the model or its data are wrong, SprueError when no variant can be built here.
     """
     built = [p for p in plan.variants if p.missing is None]
+    if not plan.variants:
+        raise SprueError(
+            "the recipe names no precision to look into",
+            where=str(plan.recipe.path),
+            remedy='write the one that went wrong instead of "auto"',
+        )
     if not built:
         assert plan.variants[0].missing is not None
         raise plan.variants[0].missing
@@ -47,11 +53,9 @@ def debug(plan: Plan, cache: Cache, pool: Executor, listen: Listener, out: Path 
             raise CheckError(failure.what, where=failure.where, remedy=failure.remedy)
     verdicts = {p.variant.id: _verdict(cache, outcomes[p.verify]) for p in built}
     planned = next((p for p in built if _leaves(verdicts[p.variant.id])), built[0])
-    accept = planned.choice.accept
-    overrides = {"atol": accept.atol, "rtol": accept.rtol, "steps": accept.steps}
-    tolerance = TOLERANCES[planned.variant.precision].replaced(overrides)
+    allowed = tolerance(planned.choice, planned.variant)
     samples = _samples(verdicts[planned.variant.id])
-    observer = Observer(plan, planned, tolerance, samples, cache, pool, listen, outcomes)
+    observer = Observer(plan, planned, allowed, samples, cache, pool, listen, outcomes)
     found = find(observer)
     if out is None or found.first is None:
         return Answer(planned, found, None)

@@ -15,7 +15,6 @@ from sprue import data, graph, reference
 from sprue.backend import Variant, find
 from sprue.debug import cut
 from sprue.errors import SprueError
-from sprue.steps import variant_from
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -60,7 +59,7 @@ def artifact_tensors(inputs: Inputs, params: Params, out: Path) -> None:
     feeds = {s.name: tensors[s.name][:, 0] for s in graph.inputs(model)}
     whole = cut.exposed(model, params["names"])
     calibration = data.read_arrays(inputs["calibration"]) if "calibration" in inputs else {}
-    run = _built(whole, variant_from(params), calibration, out)
+    run = _built(whole, Variant.from_json(params["variant"]), calibration, out)
     count = len(next(iter(feeds.values())))
     data.write_arrays(out / "tensors.npz", _each(feeds, range(count), run))
 
@@ -76,7 +75,7 @@ def piece_tensor(inputs: Inputs, params: Params, out: Path) -> None:
     fed = {name: tensors[name] for name in takes}
     made = cut.piece(model, fed, gives, tensors[gives])
     known = data.read_arrays(inputs["calibration"]) if "calibration" in inputs else {}
-    run = _built(made, variant_from(params), {n: known[n] for n in takes if n in known}, out)
+    run = _built(made, Variant.from_json(params["variant"]), {n: known[n] for n in takes if n in known}, out)
     count = len(tensors[gives])
     data.write_arrays(out / "tensors.npz", {gives: _each(fed, range(count), run)[gives][:, 0]})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from sprue.errors import SprueError
-from sprue.graph import inputs, normalise, serialise
-from sprue.passes.masks import finite_masks, infinite_weights, masking_nodes
+from sprue.graph import inputs, normalise, serialise, weights
+from sprue.passes.masks import WEIGHTED, finite_masks, infinite_weights, masking_nodes
 from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.quiet import quiet_onnxruntime
 from sprue.passes.simplify import first_line
@@ -70,9 +70,10 @@ class QuantizeStatic:
     """Leave the model's outputs as the last operators compute them: an int8 output clips what lies beyond the
     calibrated range (on the intent sample 15 steps of error instead of 2). Not where the runtime needs it."""
     exclude: tuple[str, ...] = ()
-    """Names of nodes to leave in float."""
+    """Names of nodes to leave in float, with what lies between them and the next quantized layers: rounding
+    that no integer kernel profits from would only cost exactness."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_calibration: ClassVar[bool] = True
 
     def tools(self) -> dict[str, str]:
@@ -118,7 +119,7 @@ class QuantizeStatic:
                     Reader(),
                     quant_format=q.QuantFormat.QDQ,
                     op_types_to_quantize=sorted(self.op_types) or None,
-                    nodes_to_exclude=[*self.exclude, *masking_nodes(normalise(model))],
+                    nodes_to_exclude=[*_around(model, self.exclude), *masking_nodes(normalise(model))],
                     per_channel=self.per_channel,
                     reduce_range=self.reduce_range,
                     activation_type=q.QuantType.QInt8 if self.activations == "int8" else q.QuantType.QUInt8,
@@ -133,6 +134,26 @@ class QuantizeStatic:
                     remedy="leave 'int8-static' out of `precision`, or exclude the operator it names",
                 ) from error
             return onnx.load_model_from_string(path.read_bytes())
+
+
+def _around(model: ModelProto, names: Collection[str]) -> list[str]:
+    """The nodes called `names`, and all that are connected to them through nodes without weights."""
+    layers = {n.name for n in model.graph.node if n.op_type in WEIGHTED}
+    beside: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for tensor in (*node.input, *node.output):
+            beside.setdefault(tensor, []).append(node)
+    held = weights(model)
+    found = {n.name: n for n in model.graph.node if n.name in names}
+    waiting = list(found.values())
+    while waiting:
+        node = waiting.pop()
+        for tensor in (*node.input, *node.output):
+            for other in beside[tensor] if tensor and tensor not in held else ():
+                if other.name not in found and other.name not in layers:
+                    found[other.name] = other
+                    waiting.append(other)
+    return list(found)
 
 
 def check_weights(model: ModelProto) -> None:

@@ -1,0 +1,118 @@
+"""A variant: one way to build for one target, and the name that tables, evidence and bundles call it by.
+
+What changes an artifact's bytes stands in the variant itself; `Settings` only say how the runtime runs them,
+so variants that differ in nothing else share one artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from sprue.target import Precision, Target
+
+Optimization = Literal["all", "extended", "basic", "off"]
+OPTIMIZATIONS: tuple[Optimization, ...] = get_args(Optimization)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a runtime runs an artifact. A backend names those that it reads in `Backend.settings`.
+
+    `spinning`: its threads wait for work without sleeping. `optimization`: how far the runtime rewrites the
+    graph while loading it.
+    """
+
+    threads: int = 1
+    spinning: bool = False
+    optimization: Optimization = "all"
+
+    def only(self, names: Collection[str]) -> Settings:
+        """With the default for whatever is not named."""
+        return Settings(**{n: getattr(self, n) for n in names})
+
+    def words(self) -> list[str]:
+        """What differs from the defaults, for the name of a variant."""
+        return [
+            *([f"{self.threads}threads"] if self.threads != 1 else []),
+            *(["spinning"] if self.spinning else []),
+            *([f"graph-{self.optimization}"] if self.optimization != "all" else []),
+        ]
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What makes the network itself another, before any backend sees it. All zero: nothing.
+
+    `prune`: the share of channels to remove. `sparsity`: the share of weights to set to zero. `cluster`: how
+    many different values a weight tensor may hold.
+    """
+
+    prune: float = 0.0
+    sparsity: float = 0.0
+    cluster: int = 0
+
+    def words(self) -> list[str]:
+        return [
+            *([f"pruned{100 * self.prune:g}"] if self.prune else []),
+            *([f"sparse{100 * self.sparsity:g}"] if self.sparsity else []),
+            *([f"clustered{self.cluster}"] if self.cluster else []),
+        ]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`float_layers`: nodes of the simplified model, by name, that an int8 precision leaves in float."""
+
+    target: Target
+    backend: str
+    precision: Precision
+    compression: Compression = Compression()
+    float_layers: tuple[str, ...] = ()
+    settings: Settings = Settings()
+
+    @property
+    def id(self) -> str:
+        """Such as "onnxruntime-int8-static-2threads", or "tflite-int8-mixed3" with three layers in float.
+
+        Unique within a target as long as sets of float layers of one size are equal: they are beginnings of
+        one ranking.
+        """
+        return "-".join([self.artifact_id, *self.settings.words()])
+
+    @property
+    def artifact_id(self) -> str:
+        """The name without the settings."""
+        family, _, _ = self.precision.partition("-")
+        precision = f"{family}-mixed{len(self.float_layers)}" if self.float_layers else self.precision
+        return "-".join([self.backend, precision, *self.compression.words()])
+
+    def on(self, settings: Settings) -> Variant:
+        """The same artifact, run otherwise."""
+        return replace(self, settings=settings)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Variant:
+        """From what `dataclasses.asdict` made, by way of JSON."""
+        plain = {**data, "target": Target.from_json(data["target"])}
+        plain["compression"] = Compression(**data["compression"])
+        plain["settings"] = Settings(**data["settings"])
+        plain["float_layers"] = tuple(data["float_layers"])
+        return cls(**plain)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A candidate that a backend proposes for a graph and a target, and why.
+
+    `mixed`: if it breaks what is accepted, find the fewest layers that must stay in float.
+    """
+
+    precision: Precision
+    why: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    mixed: bool = False
+
+
+SETTINGS = tuple(f.name for f in fields(Settings))

@@ -1,0 +1,84 @@
+"""What to try next, given what came of what was tried: the planner behind `auto` and mixed precision.
+
+A pure function from a plan and its results to a wider plan. All that it looks at comes out of cached actions,
+so a build that was stopped finds its way again, and one that is repeated runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sprue.backend import find
+from sprue.errors import SprueError
+from sprue.facts import Facts
+from sprue.mixed import next_count
+from sprue.plan import Asked, Plan, Planned, sensitivity
+from sprue.recipe import Choice
+from sprue.select import Result
+from sprue.variant import Variant
+
+Read = Callable[[str, str], Any]
+"""(action, file) -> the JSON that it made; None if it was not run, or failed."""
+
+
+def wider(plan: Plan, results: Sequence[tuple[Planned, Result]], read: Read) -> Plan:
+    """The plan with what is worth trying next; `plan` itself when nothing is.
+
+    Raises SprueError when a name that was asked for is not among what the backends offer.
+    """
+    for choice in plan.recipe.choices:
+        plan = _offered(plan, choice, read)
+    for planned, result in results:
+        if planned.mixed and result.state == "failed" and not result.broken:
+            plan = _mixed(plan, planned, results, read)
+    return plan
+
+
+def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
+    """For `auto`: what the backends offer for this graph, multiplied by the lists of the recipe."""
+    known = read(plan.facts, "facts.json") if choice.space.auto else None
+    if known is None or any(p.choice is choice for p in plan.variants):
+        return plan
+    facts = Facts.from_json(known)
+    asked = [
+        Asked(choice, v, offer.why, mixed=offer.mixed)
+        for backend in choice.space.backends
+        for offer in find(backend).offers(facts, choice.target)
+        for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
+    ]
+    kept = list({a.variant.id: a for a in reversed(asked) if _wanted(choice, a)}.values())[::-1]
+    if not kept:
+        raise SprueError(
+            f"no backend offers {' or '.join(choice.only)} for a {facts.kind} network",
+            where=str(plan.recipe.path),
+            remedy=f"they offer {', '.join(dict.fromkeys(a.variant.id for a in asked))}",
+        )
+    return plan.with_variants(kept)
+
+
+def _wanted(choice: Choice, asked: Asked) -> bool:
+    names = {asked.variant.id, *([f"{asked.variant.backend}-int8-mixed"] if asked.mixed else [])}
+    return not choice.only or not names.isdisjoint(choice.only)
+
+
+def _mixed(plan: Plan, base: Planned, results: Sequence[tuple[Planned, Result]], read: Read) -> Plan:
+    """The ranking of the layers, then one probe after the other."""
+    ranking = sensitivity(plan)
+    known = read(ranking.name, "sensitivity.json")
+    if known is None:
+        return plan.with_actions([ranking])
+    layers = [layer["node"] for layer in known]
+    probes = {len(p.variant.float_layers): r for p, r in results if _probe_of(base, p)}
+    count = next_count(len(layers), {0: False} | {n: r.state != "failed" for n, r in probes.items()})
+    if count is None:
+        return plan
+    variant = replace(base.variant, float_layers=tuple(layers[:count]))
+    why = f"int8 broke what is accepted; the {count} of {len(layers)} layers that it hurts most are in float"
+    return plan.with_variants([Asked(base.choice, variant, why)])
+
+
+def _probe_of(base: Planned, other: Planned) -> bool:
+    same = replace(other.variant, float_layers=()) == base.variant
+    return same and other.choice is base.choice and other is not base
