@@ -156,24 +156,13 @@ def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
 
 
 def parity(inputs: Inputs, params: Params, out: Path) -> None:
-    """outputs of the reference and of each target's kept artifact -> parity.json: every pair compared.
-
-    For the first output: the largest absolute difference, and the share of samples with the same answer.
-    """
-    import numpy as np
+    """outputs of the reference and of each target's kept artifact -> parity.json, for the first output."""
+    from sprue.parity import compare
 
     first = params["output"]
-    arrays = {name: data.read_arrays(path)[first].astype(np.float64) for name, path in inputs.items()}
-    pairs = []
-    names = sorted(arrays, key=lambda name: (name != "reference", name))
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            a, b = (arrays[n].reshape(len(arrays[n]), -1) for n in (one, other))
-            same = float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
-            pairs.append(
-                {"a": one, "b": other, "max_abs": float(f"{np.abs(a - b).max():.6g}"), "same_answer": same}
-            )
-    _write(out / "parity.json", {"output": first, "pairs": pairs})
+    arrays = {name: data.read_arrays(path)[first] for name, path in inputs.items()}
+    reference = arrays.pop("reference")
+    _write(out / "parity.json", compare(first, dict.fromkeys(arrays, reference), arrays))
 
 
 def _samples(inputs: Inputs) -> Samples:
