@@ -67,6 +67,18 @@ def last_build(cache: Path, recipe: Path) -> dict[str, Any]:
     return found
 
 
+def action_seconds(cache: Path, recipe: Path) -> dict[str, float]:
+    """What each action took in the last builds of the recipe and its parts; files may have changed since."""
+    folder, name = _place(cache, recipe)
+    seconds: dict[str, float] = {}
+    for path in sorted(folder.glob(f"{name}-*.json"), key=lambda p: p.stat().st_mtime_ns):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            sha, _, said = path.read_bytes().partition(b"\n")
+            if digest(said).encode() == sha:
+                seconds |= parse(said)["measurements"]["actions"]
+    return seconds
+
+
 def _near(recipe: Path) -> str:
     return did_you_mean(recipe.name, [p.name for p in recipe.parent.glob("*.toml")])
 
