@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sprue.cli import _executor, _options, _remote, _report
+from sprue.cli import _executor, _options, _remote, _report, _shard
 from sprue.cli._progress import progress
 from sprue.errors import CheckError, SprueError
 
@@ -26,7 +26,7 @@ Summary = dict[str, Any]
 
 
 @click.command()
-@_options.recipes_argument
+@click.argument("recipes", nargs=-1)
 @_options.targets
 @_options.variants
 @click.option("--jobs", "-j", type=click.IntRange(1, 256), help="Worker processes (default: one per core).")
@@ -39,6 +39,7 @@ Summary = dict[str, Any]
 @click.option("--keep-going/--fail-fast", default=True, help="After a failure, build what does not need it.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and for how long; run nothing.")
 @click.option("--no-freeze", is_flag=True, help="Build and prove, but make no bundle.")
+@_shard.options
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), help="Write a trace for Perfetto.")
 @_options.cache_option
 @_options.store_option
@@ -57,6 +58,7 @@ def command(
     keep_going: bool,
     dry_run: bool,
     no_freeze: bool,
+    shard: _shard.Shard,
     trace: Path | None,
     cache: Path | None,
     store: Path | None,
@@ -66,9 +68,8 @@ def command(
 
     RECIPES are files, folders of them, or patterns such as 'recipes/*.toml'.
     """
-    from sprue.recipe_files import recipe_files
-
     started = time.perf_counter()
+    shard.refuse_without_bundles(no_freeze=no_freeze, dry_run=dry_run)
     asked = _Asked(
         only_targets,
         only_variants,
@@ -76,7 +77,7 @@ def command(
         time.time_ns(),
         time.monotonic_ns(),
     )
-    files = recipe_files(recipes)
+    files = shard.recipes(recipes, only_targets)
     opened = _options.open_cache(cache)
     if dry_run:
         from sprue.cli.explain import print_forecasts
@@ -84,7 +85,7 @@ def command(
         plans, _ = _plans(files, asked, timeout, keep_going=False, extended=set())
         print_forecasts([a for made in plans for a in made.actions], opened, as_json)
         return
-    recalled = {path: r for path in files if (r := asked.recall(path, opened)) is not None}
+    recalled = {} if shard.push else asked.recall_all(files, opened)
     brief = len(files) > _report.MANY and not as_json
     summaries = {} if brief else {path: _cached(r.answer()) for path, r in recalled.items()}
     unchanged = [r.brief["actions"] for r in recalled.values()] if brief else []
@@ -92,7 +93,11 @@ def command(
     if left:
         extended = {r.brief["extends"] for r in recalled.values()}
         plans, wrong = _plans(
-            left, asked, timeout, keep_going=keep_going and len(files) > 1, extended=extended
+            left,
+            asked,
+            timeout,
+            keep_going=keep_going and (len(files) > 1 or bool(shard.push)),
+            extended=extended,
         )
         with opened.in_use():
             with progress(opened, as_json=as_json, trace=trace) as listen:
@@ -100,6 +105,7 @@ def command(
                 with _remote.opened(remote_cache, remote_cache_write, opened, listen) as shared:
                     built = _build(plans, opened, pool, listen, shared, fail_fast=not keep_going)
             summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
+            shard.leave(built, summaries, only_targets, opened)
     told = [summaries[p] for p in files if p in summaries]
     _say(told, unchanged, time.perf_counter() - started, as_json=as_json)
 
@@ -117,6 +123,10 @@ class _Asked:
     store: Path | None
     since: int
     began: int
+
+    def recall_all(self, recipes: list[Path], cache: Cache) -> dict[Path, Recalled]:
+        """The answers of earlier builds that still hold."""
+        return {path: r for path in recipes if (r := self.recall(path, cache)) is not None}
 
     def recall(self, recipe: Path, cache: Cache) -> Recalled | None:
         """The answer of an earlier build, if nothing has changed since."""
