@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from . import servers
 
 Samples = dict[str, NDArray[np.generic]]
 Done = subprocess.CompletedProcess[str]
@@ -165,6 +168,42 @@ def sprue_here(
         return Done(arguments, int(left.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """A bucket of moto's server."""
+    boto3 = pytest.importorskip("boto3", reason="sprue[s3] is not installed")
+    with servers.s3() as endpoint, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**servers.AWS, "AWS_ENDPOINT_URL": endpoint}.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
+
+
+@pytest.fixture(scope="session")
+def oci_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's docker-registry, and a login for it."""
+    pytest.importorskip("httpx", reason="sprue[oci] is not installed")
+    folder = tmp_path_factory.mktemp("docker-registry")
+    with servers.docker_registry(folder) as host, pytest.MonkeyPatch.context() as patch:
+        login = json.dumps({"auths": {host: {"auth": servers.LOGIN}}})
+        (folder / "config.json").write_text(login)
+        patch.setenv("DOCKER_CONFIG", str(folder))
+        patch.delenv("REGISTRY_AUTH_FILE", raising=False)
+        yield f"oci://{host}"
+
+
+@pytest.fixture(scope="session")
+def http_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """nginx with WebDAV, and a login for it."""
+    pytest.importorskip("httpx", reason="sprue[oci] is not installed")
+    folder = tmp_path_factory.mktemp("nginx")
+    with servers.nginx(folder) as host, pytest.MonkeyPatch.context() as patch:
+        (folder / "netrc").write_text(f"machine 127.0.0.1 login {servers.USER} password {servers.SECRET}\n")
+        (folder / "netrc").chmod(0o600)
+        patch.setenv("NETRC", str(folder / "netrc"))
+        yield f"http://{host}"
 
 
 def _model(

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from sprue.bundle.freeze import freeze
 from sprue.registry.protocol import Registry, connect
-
-from .memory import Memory
 
 Make = Callable[..., Path]
 
@@ -79,12 +78,18 @@ def bundle(make: Make) -> Path:
     return make()
 
 
-@pytest.fixture(params=["memory", "folder"])
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
-    """An empty registry of each kind."""
-    if request.param == "memory":
-        yield Memory()
-        return
-    url = str(tmp_path / "registry") if request.param == "folder" else request.getfixturevalue("url")
+KINDS = ("folder", "s3", "oci", "http")
+
+
+@pytest.fixture(params=["folder", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty registry of each kind."""
+    if request.param == "folder":
+        return str(tmp_path / "registry")
+    return f"{request.getfixturevalue(f'{request.param}_url')}/{uuid4().hex}"
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
     with closing(connect(url)) as opened:
         yield opened

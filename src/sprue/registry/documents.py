@@ -1,4 +1,4 @@
-"""Indices and manifests that strangers wrote: what they name, and nothing else of them.
+"""Indices, manifests and refs that strangers wrote: what they name, and nothing else of them.
 
 Fields that we do not know are no business of ours (OCI demands that), but duplicate keys, wrong types,
 depth and size are refused.
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sprue.canonical import parse
+from sprue.canonical import canonical, parse
 from sprue.registry.protocol import Descriptor, Registry, Wrong
 from sprue.registry.transfer import read_small
 
@@ -64,13 +64,26 @@ def to_json(what: Descriptor) -> dict[str, Any]:
     return {**made, "annotations": dict(what.annotations)} if what.annotations else made
 
 
+def ref_to_bytes(what: Descriptor) -> bytes:
+    """What a ref means, as files keep it: one line of canonical JSON."""
+    return canonical(to_json(Descriptor(what.media_type, what.sha256, what.size)))
+
+
+def read_ref(data: bytes, where: str) -> Descriptor:
+    """Raises Wrong for what `ref_to_bytes` would not write."""
+    return _parse(Entry, data, where).descriptor()
+
+
 def _read(form: type[Form], registry: Registry, what: Descriptor) -> Form:
-    data = read_small(registry, what)
+    return _parse(form, read_small(registry, what), what.short)
+
+
+def _parse(form: type[Form], data: bytes, where: str) -> Form:
     try:
         return form.model_validate(parse(data))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"])
-        raise Wrong(f"{what.short} is not what it should be: {key}: {first['msg']}") from error
+        raise Wrong(f"not what it should be: {key}: {first['msg']}", where=where) from error
     except (ValueError, RecursionError) as error:
-        raise Wrong(f"{what.short} is not what it should be: {str(error)[:200]}") from error
+        raise Wrong(f"not what it should be: {str(error)[:200]}", where=where) from error

@@ -11,6 +11,7 @@ last, and once.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 import re
@@ -79,6 +80,10 @@ class Descriptor:
     @property
     def short(self) -> str:
         return f"sha256:{self.sha256[:12]}"
+
+
+ANYTHING = Descriptor("", "", 0)
+"""`instead_of` whatever a ref means: for a cache, where the last one is as good as the first."""
 
 
 def describe(media_type: str, data: bytes, **annotations: str) -> Descriptor:
@@ -171,3 +176,19 @@ def pieces(content: Content, start: int = 0) -> Generator[bytes, None, None]:
         stream.seek(start)
         while piece := stream.read(PIECE):
             yield piece
+
+
+def proven(what: Descriptor, content: Content) -> Generator[bytes, None, None]:
+    """The pieces of content, the last one only if all are what `what` says: so who stops short of the end has
+    kept nothing. Raises Wrong."""
+    seen, size, held = hashlib.sha256(), 0, b""
+    for piece in pieces(content):
+        seen.update(piece)
+        size += len(piece)
+        if held:
+            yield held
+        held = piece
+    if seen.hexdigest() != what.sha256 or what.size not in (UNKNOWN, size):
+        raise Wrong(f"{what.short}: the content to keep has another digest or size")
+    if held:
+        yield held

@@ -10,7 +10,6 @@ first, on any machine that shares the folder, has it.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import tempfile
@@ -19,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sprue.canonical import canonical, parse
 from sprue.durable import locked, move_file, sync_folder
+from sprue.registry.documents import read_ref, ref_to_bytes
 from sprue.registry.protocol import (
+    ANYTHING,
     PIECE,
     UNKNOWN,
     Absent,
@@ -31,10 +31,8 @@ from sprue.registry.protocol import (
     Stream,
     Taken,
     Unreachable,
-    Wrong,
     check_ref,
-    is_sha256,
-    pieces,
+    proven,
 )
 
 SCHEMES = ("file",)
@@ -59,13 +57,8 @@ class Folder:
     def put(self, what: Descriptor, content: Content) -> None:
         path = self._blob(what)
         with self._beside(path) as (handle, copy):
-            seen, size = hashlib.sha256(), 0
-            for piece in pieces(content):
-                seen.update(piece)
-                size += len(piece)
+            for piece in proven(what, content):
                 _write(handle, piece)
-            if seen.hexdigest() != what.sha256 or what.size not in (UNKNOWN, size):
-                raise Wrong(f"{what.short}: the content to keep has another digest or size", where=str(path))
             os.fsync(handle)
             move_file(copy, path)
             sync_folder(path.parent)
@@ -82,27 +75,18 @@ class Folder:
         if handle is None:
             return None
         with os.fdopen(handle, "rb") as stream:
-            said = stream.read(MOST_REF)
-        try:
-            found = parse(said)
-            sha = str(found["digest"]).removeprefix("sha256:")
-            if not is_sha256(sha) or type(found["size"]) is not int or type(found["mediaType"]) is not str:
-                raise ValueError("no digest")
-            return Descriptor(found["mediaType"], sha, found["size"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Wrong(f"the ref '{ref}' cannot be read ({error})", where=str(self._root)) from error
+            return read_ref(stream.read(MOST_REF), f"the ref '{ref}' in {self._root}")
 
     def commit(self, ref: str, what: Descriptor, *, instead_of: Descriptor | None = None) -> None:
         path = self._root / "refs" / check_ref(ref)
-        said = {"digest": f"sha256:{what.sha256}", "mediaType": what.media_type, "size": what.size}
         with self._beside(path) as (handle, copy):
-            _write(handle, canonical(said))
+            _write(handle, ref_to_bytes(what))
             os.fsync(handle)
             os.fchmod(handle, 0o444)
             if not _link(copy, path):
                 with locked(path.parent):
                     found = self.resolve(ref)
-                    if found != what and (found is None or found != instead_of):
+                    if found not in (None, what, instead_of) and instead_of != ANYTHING:
                         raise Taken(ref, found, str(self._root))
                     if found != what:
                         copy.replace(path)
