@@ -38,7 +38,7 @@ def test_what_ci_has_built_nobody_builds_again(
 @pytest.mark.parametrize(
     ("arguments", "key", "word"),
     [
-        (["--remote-cache", "ftp://x/y"], "", "cannot be 'ftp:'"),
+        (["--remote-cache", "ftp://x/y"], "", "nothing can be published to 'ftp:'"),
         (["--remote-cache", "x"], "absent.pem", "cannot read the key"),
         (["--remote-cache", "x"], "recipes/tiny.toml", "no key"),
     ],

@@ -18,10 +18,12 @@ from sprue.engine.action import Action, Output
 from sprue.engine.cache import Cache
 from sprue.engine.pool import Pool
 from sprue.engine.run import Event, run
-from sprue.remote.folder import Folder
-from sprue.remote.place import Place, Stream, Unreachable, open_place
+from sprue.registry.places.folder import Folder
+from sprue.registry.protocol import MANIFEST, Content, Descriptor, Registry, Stream, Unreachable, connect
 from sprue.remote.second_level import PATIENCE, SecondLevel
 from sprue.remote.signing import Keys, read_keys
+
+from .on_disk import blob_of, entry, largest, overwrite, raw_record, replace_record
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +66,7 @@ class Machine:
         self.notes: list[str] = []
 
     def build(
-        self, place: Place, keys: Keys, *, write: bool = False, names: str = "a", grace: float = 15.0
+        self, place: Registry, keys: Keys, *, write: bool = False, names: str = "a", grace: float = 15.0
     ) -> list[str]:
         """The states of the actions `names` and of `join`, which needs the first. Asserts the right bytes."""
         # What an action is told is part of its key: all machines write the same log.
@@ -117,23 +119,11 @@ def filled(remote: Path, machine: Callable[[str], Machine]) -> Path:
     return remote
 
 
-def record(remote: Path, function: str = "make") -> Path:
-    """The record of the action with that function."""
-    return next(
-        p for p in remote.glob("actions/*") if f"remote_actions:{function}".encode() in p.read_bytes()
-    )
-
-
-def overwrite(path: Path, data: bytes) -> None:
-    path.chmod(0o644)
-    path.write_bytes(data)
-
-
 def test_what_one_machine_made_another_takes(url: str, machine: Callable[[str], Machine]) -> None:
     first, second = machine("first"), machine("second")
-    assert first.build(open_place(url), Keys(), write=True) == ["done", "done"]
-    assert second.build(open_place(url), Keys()) == ["cached", "cached"]
-    assert second.build(open_place(url), Keys()) == ["cached", "cached"]
+    assert first.build(connect(url), Keys(), write=True) == ["done", "done"]
+    assert second.build(connect(url), Keys()) == ["cached", "cached"]
+    assert second.build(connect(url), Keys()) == ["cached", "cached"]
     assert first.notes == second.notes == []
 
 
@@ -147,7 +137,7 @@ def test_without_the_right_to_write_nothing_is_written(
 def test_what_is_damaged_is_made_here_and_put_right_by_who_may_write(
     filled: Path, machine: Callable[[str], Machine]
 ) -> None:
-    blob = max(filled.glob("blobs/*"), key=lambda p: p.stat().st_size)
+    blob = largest(filled)
     overwrite(blob, b"A" + blob.read_bytes()[1:])
     second = machine("second")
     assert second.build(Folder(filled), Keys(), write=True) == ["done", "cached"]
@@ -160,7 +150,7 @@ def test_every_kind_of_damage_to_a_record_or_a_blob_is_found(
     filled: Path, machine: Callable[[str], Machine]
 ) -> None:
     tried = wrong = 0
-    for target in (record(filled), max(filled.glob("blobs/*"), key=lambda p: p.stat().st_size)):
+    for target in (entry(filled), blob_of(filled, entry(filled)), largest(filled)):
         whole = target.read_bytes()
         steps = range(0, len(whole), max(1, len(whole) // 25))
         for at in steps:
@@ -175,8 +165,7 @@ def test_every_kind_of_damage_to_a_record_or_a_blob_is_found(
 
 
 def test_an_entry_for_another_action_is_not_used(filled: Path, machine: Callable[[str], Machine]) -> None:
-    right, other = record(filled), record(filled, "join")
-    overwrite(right, other.read_bytes())
+    overwrite(entry(filled), entry(filled, "join").read_bytes())
     second = machine("second")
     assert second.build(Folder(filled), Keys())[0] == "done"
     assert any("another action" in note for note in second.notes)
@@ -206,10 +195,10 @@ def test_an_entry_for_another_action_is_not_used(filled: Path, machine: Callable
 def test_a_hostile_record_is_said_and_not_used(
     filled: Path, machine: Callable[[str], Machine], field: str, value: object, word: str
 ) -> None:
-    said = parse(record(filled).read_bytes())
+    said = parse(raw_record(filled, entry(filled)).encode())
     said["record"][field] = value
     said["sha256"] = digest(canonical(said["record"]))
-    overwrite(record(filled), canonical(said))
+    replace_record(filled, entry(filled), canonical(said).decode())
     second = machine("second")
     assert second.build(Folder(filled), Keys())[0] == "done"
     assert any(word in note for note in second.notes), second.notes
@@ -221,8 +210,8 @@ def test_a_blob_that_never_ends_is_cut_off_at_its_size(
     class Endless(Folder):
         taken = 0
 
-        def get(self, name: str) -> Stream | None:
-            return self._forever() if name.startswith("blobs/") else super().get(name)
+        def get(self, what: Descriptor, start: int = 0) -> Stream:
+            return super().get(what, start) if what.is_manifest else self._forever()
 
         def _forever(self) -> Stream:
             while True:
@@ -234,17 +223,20 @@ def test_a_blob_that_never_ends_is_cut_off_at_its_size(
     assert place.taken < 1 << 20
 
 
-@pytest.mark.parametrize("at", ["get", "stream"])
+@pytest.mark.parametrize("at", ["ref", "stream"])
 def test_a_remote_that_hangs_is_left_alone_after_a_few_failures(
     filled: Path, machine: Callable[[str], Machine], at: str
 ) -> None:
     class Hanging(Folder):
         asked = 0
 
-        def get(self, name: str) -> Stream | None:
+        def resolve(self, ref: str) -> Descriptor | None:
             self.asked += 1
-            if at == "get":
+            if at == "ref":
                 time.sleep(60)
+            return Descriptor(MANIFEST, "a" * 64, 1000)
+
+        def get(self, what: Descriptor, start: int = 0) -> Stream:
             return self._trickle()
 
         def _trickle(self) -> Stream:
@@ -290,7 +282,7 @@ def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_a_build_up(
     second = machine("second")
     try:
         url = f"oci://127.0.0.1:{listener.getsockname()[1]}/cache"
-        assert set(second.build(open_place(url), Keys(), names="abcd", grace=0.5)) == {"done"}
+        assert set(second.build(connect(url), Keys(), names="abcd", grace=0.5)) == {"done"}
     finally:
         ended.set()
         listener.close()
@@ -302,7 +294,7 @@ def test_uploads_that_fail_are_said_and_break_nothing(
     remote: Path, machine: Callable[[str], Machine]
 ) -> None:
     class Full(Folder):
-        def put(self, name: str, file: Path) -> None:
+        def put(self, what: Descriptor, content: Content) -> None:
             raise Unreachable("no space left")
 
     first = machine("first")
@@ -315,7 +307,7 @@ def test_a_build_that_is_interrupted_does_not_wait_for_its_uploads(
     remote: Path, machine: Callable[[str], Machine]
 ) -> None:
     class Slow(Folder):
-        def put(self, name: str, file: Path) -> None:
+        def put(self, what: Descriptor, content: Content) -> None:
             time.sleep(30)
 
     first = machine("first")
@@ -346,7 +338,7 @@ def test_only_what_the_trusted_key_has_signed_is_used(
         second = machine(f"reader of {name}")
         assert second.build(Folder(remote), reader) == ["done", "done"]
         assert all("not signed" in note for note in second.notes)
-        for path in remote.glob("actions/*"):
+        for path in remote.glob("refs/*"):
             path.unlink()
     signer = read_keys(private.read_text())
     assert machine("ci").build(Folder(remote), signer, write=True) == ["done", "done"]
@@ -359,7 +351,7 @@ def test_openssl_agrees_with_the_signature(
 ) -> None:
     private, public = key_files("ci")
     machine("ci").build(Folder(remote), read_keys(str(private)), write=True)
-    said = parse(record(remote).read_bytes())
+    said = parse(raw_record(remote, entry(remote)).encode())
     (tmp_path / "data").write_bytes(b"sprue remote cache 1\n" + canonical(said["record"]))
     (tmp_path / "signature").write_bytes(bytes.fromhex(said["signature"]))
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(public)]
@@ -369,4 +361,4 @@ def test_openssl_agrees_with_the_signature(
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert said["record"]["key"] == digest(canonical(said["record"]["parts"])) == record(remote).stem
+    assert said["record"]["key"] == digest(canonical(said["record"]["parts"])) == entry(remote).name[7:]

@@ -40,7 +40,7 @@ def opened(url: str | None, write: bool, cache: Cache, listen: Listener) -> Iter
         yield None
         return
     from sprue.engine.run import Event
-    from sprue.remote.place import open_place
+    from sprue.registry.protocol import connect
     from sprue.remote.second_level import SecondLevel
     from sprue.remote.signing import Keys, read_keys
 
@@ -50,7 +50,7 @@ def opened(url: str | None, write: bool, cache: Cache, listen: Listener) -> Iter
         raise click.UsageError(
             f"--remote-cache-write needs the private key in {KEY}; the one there is public"
         )
-    shared = SecondLevel(open_place(url), cache, keys, write=write)
+    shared = SecondLevel(connect(url), cache, keys, write=write)
     try:
         with shared:
             yield shared

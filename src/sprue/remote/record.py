@@ -9,17 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sprue.canonical import canonical, digest, parse
+from sprue.registry.protocol import Wrong
 from sprue.remote.signing import Keys
 
 FORMAT = "sprue-remote-cache 1"
-LARGEST_RECORD = 16 << 20
 LARGEST_ENTRY = 16 << 30
 MOST_FILES = 100_000
 LONGEST_PATH = 1024
-
-
-class Wrong(Exception):
-    """What the remote cache gave is not what it should be."""
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,22 @@ signed. Everything has a time limit; after `PATIENCE` failures in a row no more 
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal
 
 from sprue.engine.cache import Cache, Corrupt, Entry
 from sprue.engine.shared import Fetched
-from sprue.remote.place import Place, Unreachable
-from sprue.remote.record import LARGEST_RECORD, Record, Wrong, decode, encode
+from sprue.registry.patience import Timed
+from sprue.registry.protocol import Absent, Descriptor, Registry, Unreachable, Wrong
+from sprue.registry.transfer import fetch
+from sprue.remote.entries import OCTETS, read_entry, write_entry
+from sprue.remote.record import Record, decode, encode
 from sprue.remote.signing import Keys
 
 PATIENCE = 3
@@ -36,15 +35,16 @@ SLOWEST = 1 << 18
 FLUSH = 300.0
 """Seconds that the end of a build waits for what is still to be written."""
 
-Value = TypeVar("Value")
 Direction = Literal["read", "write"]
 
 
 class SecondLevel:
-    """A remote cache behind `cache`. Leaving its block waits for the uploads, unless it is left in haste."""
+    """A registry behind `cache`. Leaving its block waits for the uploads, unless it is left in haste."""
 
-    def __init__(self, place: Place, cache: Cache, keys: Keys, *, write: bool, grace: float = GRACE) -> None:
-        self._place = place
+    def __init__(
+        self, registry: Registry, cache: Cache, keys: Keys, *, write: bool, grace: float = GRACE
+    ) -> None:
+        self._registry = Timed(registry, grace, SLOWEST)
         self._cache = cache
         self._keys = keys
         self._grace = grace
@@ -79,7 +79,7 @@ class SecondLevel:
             thread.join(max(0.0, end - time.monotonic()))
         if kind is None and any(thread.is_alive() for thread in self._uploaders):
             self._note(f"not all was written within {FLUSH:.0f} s")
-        self._place.close()
+        self._registry.close()
 
     def notes(self) -> list[str]:
         """What has gone wrong since this was last asked."""
@@ -91,17 +91,14 @@ class SecondLevel:
         """Lay out what another machine made for a key in the empty folder `made`. None: make it yourself."""
         if "read" in self._off:
             return None
-        name = f"actions/{key}.json"
         try:
-            raw = self._within(self._grace, partial(self._record, name))
+            raw = read_entry(self._registry, key)
             record = None if raw is None else decode(raw, parts, self._keys)
             if record is not None:
                 self._lay_out(record, made)
         except Unreachable as error:
             self._failed("read", f"cannot read from it: {error}")
-        except Wrong as error:
-            with self._lock:
-                self._replace.add(name)
+        except (Wrong, Absent) as error:
             self._failed("read", f"its entry {key[:12]} is not used: {error}")
         except OSError as error:
             self._failed("read", f"cannot take in its entry {key[:12]}: {error.strerror}")
@@ -119,20 +116,6 @@ class SecondLevel:
             except queue.Full:
                 self._failed("write", "too slow to write to")
 
-    def _record(self, name: str, stop: threading.Event) -> bytes | None:
-        stream = self._place.get(name)
-        if stream is None:
-            return None
-        raw = bytearray()
-        with closing(stream):
-            for piece in stream:
-                raw += piece
-                if len(raw) > LARGEST_RECORD:
-                    raise Wrong("it is larger than any that we take")
-                if stop.is_set():
-                    break
-        return bytes(raw)
-
     def _lay_out(self, record: Record, made: Path) -> None:
         """All files of a record. Raises Wrong, Unreachable or OSError."""
         if record.size > shutil.disk_usage(made).free:
@@ -144,7 +127,7 @@ class SecondLevel:
             if sha in first:
                 shutil.copyfile(first[sha], place)
             elif not self._take(sha, place):
-                self._within(self._time(size), partial(self._download, sha, size, place))
+                self._download(sha, size, place)
             first.setdefault(sha, place)
 
     def _take(self, sha: str, place: Path) -> bool:
@@ -155,25 +138,15 @@ class SecondLevel:
             return False
         return True
 
-    def _download(self, sha: str, size: int, place: Path, stop: threading.Event) -> None:
-        """Write and hash as the bytes come, and not one more than was promised."""
-        name = f"blobs/{sha}"
-        stream = self._place.get(name)
-        if stream is None:
-            raise Wrong(f"it lacks the file {sha[:12]}")
-        seen = hashlib.sha256()
-        left = size
-        with closing(stream), place.open("xb") as sink:
-            for piece in stream:
-                left -= len(piece)
-                if left < 0 or stop.is_set():
-                    break
-                seen.update(piece)
-                sink.write(piece)
-        if left or seen.hexdigest() != sha:
+    def _download(self, sha: str, size: int, place: Path) -> None:
+        try:
+            fetch(self._registry, Descriptor(OCTETS, sha, size), place)
+        except Absent:
+            raise Wrong(f"it lacks the file {sha[:12]}") from None
+        except Wrong:
             with self._lock:
-                self._replace.add(name)
-            raise Wrong(f"the file {sha[:12]} is damaged")
+                self._replace.add(sha)
+            raise Wrong(f"the file {sha[:12]} is damaged") from None
 
     def _upload(self) -> None:
         """An uploader's life."""
@@ -183,55 +156,20 @@ class SecondLevel:
             try:
                 self._write(entry)
                 self._failures["write"] = 0
-            except (Unreachable, OSError, Corrupt) as error:
+            except (Unreachable, Wrong, OSError, Corrupt) as error:
                 self._failed("write", f"cannot write to it: {error}")
 
     def _write(self, entry: Entry) -> None:
         """Blobs first, the record last: whoever finds that finds all."""
         files = {path: (sha, self._cache.blob(sha).stat().st_size) for path, sha in entry.files.items()}
-        for sha, size in dict(files.values()).items():
-            name, blob = f"blobs/{sha}", self._cache.blob(sha)
-            if name in self._replace or not self._within(self._grace, partial(self._has, name)):
-                self._within(self._time(size), partial(self._put, name, blob))
-        raw = encode(Record(entry.parts, files, entry.seconds), self._keys)
-        with tempfile.NamedTemporaryFile(prefix="sprue-record-") as record:
-            record.write(raw)
-            record.flush()
-            path = Path(record.name)
-            self._within(self._time(len(raw)), partial(self._put, f"actions/{entry.key}.json", path))
-
-    def _has(self, name: str, _: threading.Event) -> bool:
-        return self._place.has(name)
-
-    def _put(self, name: str, file: Path, _: threading.Event) -> None:
-        self._place.put(name, file)
-
-    def _time(self, size: int) -> float:
-        return self._grace + size / SLOWEST
-
-    def _within(self, seconds: float, task: Callable[[threading.Event], Value]) -> Value:
-        """What a task returns or raises. Raises Unreachable if it takes longer, and leaves it to itself.
-
-        Time limits of sockets do not do: a server that sends a byte now and then never exceeds them.
-        """
-        stop = threading.Event()
-        answers: queue.SimpleQueue[tuple[Value | None, BaseException | None]] = queue.SimpleQueue()
-
-        def work() -> None:
-            try:
-                answers.put((task(stop), None))
-            except BaseException as error:
-                answers.put((None, error))
-
-        threading.Thread(target=work, daemon=True).start()
-        try:
-            value, error = answers.get(timeout=seconds)
-        except queue.Empty:
-            stop.set()
-            raise Unreachable(f"no answer within {seconds:.0f} s") from None
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]  # without an error there is a value
+        sizes = dict(files.values())
+        for sha, size in sizes.items():
+            what = Descriptor(OCTETS, sha, size)
+            if sha in self._replace or not self._registry.has(what):
+                self._registry.put(what, self._cache.blob(sha))
+        write_entry(
+            self._registry, entry.key, encode(Record(entry.parts, files, entry.seconds), self._keys), sizes
+        )
 
     def _failed(self, direction: Direction, what: str) -> None:
         with self._lock:

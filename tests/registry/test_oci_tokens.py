@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -13,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from sprue.remote.place import Unreachable, open_place
+from sprue.registry.documents import read_layers
+from sprue.registry.protocol import MANIFEST, UNKNOWN, Descriptor, Unreachable, Wrong, connect, describe
 
 pytest.importorskip("httpx", reason="sprue[oci] is not installed")
 
 DATA = b"what was made"
-NAME = f"blobs/{hashlib.sha256(DATA).hexdigest()}"
+WHAT = describe("application/octet-stream", DATA)
 
 
 @contextmanager
@@ -74,11 +74,9 @@ def test_a_token_is_asked_for_with_the_password_and_is_not_sent_on_to_another_ho
             login = json.dumps({"auths": {host: {"auth": "Y2k6c2VjcmV0"}}})
             (tmp_path / "config.json").write_text(login)
             monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-            with closing(open_place(f"oci://{host}/cache")) as place:
-                stream = place.get(NAME)
-                assert stream is not None
-                assert b"".join(stream) == DATA
-    blob = NAME.replace("blobs/", "sha256:")[:10]
+            with closing(connect(f"oci://{host}/cache")) as place:
+                assert b"".join(place.get(WHAT)) == DATA
+    blob = f"sha256:{WHAT.sha256}"[:10]
     assert seen == [(blob, None), ("token", "Basic Y2k6c2VjcmV0"), (blob, "Bearer abc"), ("store", None)]
 
 
@@ -94,28 +92,32 @@ def test_a_token_is_asked_for_with_the_password_and_is_not_sent_on_to_another_ho
 def test_a_challenge_that_cannot_be_met_is_unreachable(challenge: str, word: str) -> None:
     with (
         serving(lambda _: (401, {"WWW-Authenticate": challenge}, b"")) as host,
-        closing(open_place(f"oci://{host}/cache")) as place,
+        closing(connect(f"oci://{host}/cache")) as place,
         pytest.raises(Unreachable, match=word),
     ):
-        place.get(NAME)
+        place.get(WHAT)
 
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'{"layers": []}',
-        b'{"layers": [{"digest": "../../x"}]}',
-        b"[" * 100_000,
-        b"x" * (2 << 20),
-    ],
+    [b"", b"{", b"[]", b'{"layers": [{"digest": "../../x"}]}', b"[" * 100_000, b'{"layers":[],"layers":[]}'],
 )
-def test_what_is_no_manifest_of_ours_is_unreachable(body: bytes) -> None:
+def test_what_is_no_manifest_is_refused(body: bytes) -> None:
+    what = describe(MANIFEST, body)
     with (
         serving(lambda _: (200, {}, body)) as host,
-        closing(open_place(f"oci://{host}/cache")) as place,
-        pytest.raises(Unreachable),
+        closing(connect(f"oci://{host}/cache")) as place,
+        pytest.raises(Wrong, match="not what it should be"),
     ):
-        place.get(f"actions/{'a' * 64}.json")
+        read_layers(place, what)
+
+
+def test_a_manifest_larger_than_registries_take_is_not_read() -> None:
+    body = b"x" * (5 << 20)
+    for size in (len(body), 100, UNKNOWN):
+        with (
+            serving(lambda _: (200, {}, body)) as host,
+            closing(connect(f"oci://{host}/cache")) as place,
+            pytest.raises(Wrong, match=r"of at most|more than"),
+        ):
+            read_layers(place, Descriptor(MANIFEST, "a" * 64, size))
