@@ -6,20 +6,22 @@ write operators of its own and layouts of the machine that made them. The sessio
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant, compatible
+from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant, compatible
 from sprue.errors import SprueError
 from sprue.graph import MAX_MODEL_BYTES, inputs, read_model, serialise
 from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
@@ -39,6 +41,7 @@ from ._findings import (
 )
 from ._offers import FLOAT, int8_feature, with_feature
 from ._portions import FREE, run_in_portions
+from ._profiler import repeat, total
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -181,6 +184,7 @@ class OnnxRuntimeRunner:
         model = read_model(path)
         _refuse_surprises(model, str(path))
         self.execution: Literal["native", "stand-in"] = execution(variant)
+        self._path, self._settings = path, variant.settings
         self._bytes = path.stat().st_size
         self._specs = inputs(model)
         self._session = _session(serialise(model), _options(variant.settings), where=str(path))
@@ -198,12 +202,32 @@ class OnnxRuntimeRunner:
         """The size of the file; onnxruntime does not tell what its arenas hold."""
         return Profile(flash=self._bytes)
 
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """From onnxruntime's profiler, which counts whole microseconds."""
+        options = _options(self._settings)
+        options.enable_profiling = True
+        with tempfile.TemporaryDirectory() as folder:
+            options.profile_file_prefix = f"{folder}/profile"
+            session = _session(serialise(read_model(self._path)), options, where=str(self._path))
+            runs = repeat(lambda: session.run(self._outputs, sample))
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        return total(_kernels(events), runs)
+
     def _once(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         try:
             made = self._session.run(self._outputs, feeds)
         except Exception as error:  # onnxruntime's errors share no base class but Exception
             raise SprueError(f"onnxruntime failed while running: {first_line(error)}") from error
         return dict(zip(self._outputs, made, strict=True))
+
+
+def _kernels(events: list[dict[str, Any]]) -> Iterator[tuple[str, str, float]]:
+    """Name, type and seconds of each node that ran, without the nodes inside of a Loop or an If."""
+    end = 0
+    for event in sorted((e for e in events if e["cat"] == "Node"), key=lambda e: (e["ts"], -e["dur"])):
+        if event["name"].endswith("_kernel_time") and event["ts"] >= end:
+            end = event["ts"] + event["dur"]
+            yield event["name"].removesuffix("_kernel_time"), event["args"]["op_name"], event["dur"] / 1e6
 
 
 def _integers(value: object) -> list[int]:

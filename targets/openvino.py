@@ -17,13 +17,13 @@ from importlib.util import find_spec
 from operator import gt
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant, compatible
+from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant, compatible
 from sprue.canonical import canonical
 from sprue.errors import SprueError
 from sprue.graph import TensorSpec, inputs, serialise
@@ -42,6 +42,7 @@ from ._findings import (
 )
 from ._offers import FLOAT, int8_feature, with_feature
 from ._portions import FREE, run_in_portions
+from ._profiler import counted
 
 if TYPE_CHECKING:
     from openvino import Core, Model
@@ -180,6 +181,7 @@ class OpenVinoRunner:
         for path in files:
             if not path.is_file():
                 raise SprueError("the file is missing from the artifact", where=str(path), remedy=DAMAGED)
+        self._files, self._variant = files, variant
         self._bytes = sum(p.stat().st_size for p in files)
         core = _core()
         try:
@@ -202,12 +204,24 @@ class OpenVinoRunner:
         """The size of the files; OpenVINO does not tell what it allocates."""
         return Profile(flash=self._bytes, notes={"computes in": "float32 where not int8"})
 
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """From OpenVINO's performance counters, which count whole microseconds."""
+        counting = {**_properties(self._variant), "PERF_COUNT": "YES"}
+        read = _core().read_model(*self._files[:2])
+        request = _core().compile_model(read, "CPU", counting).create_infer_request()
+        return counted(lambda: request.infer(sample), lambda: _counters(request.profiling_info))
+
     def _once(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         try:
             made = self._request.infer(feeds, share_inputs=True)
         except RuntimeError as error:
             raise SprueError(f"OpenVINO failed while running: {_reason(error)}") from error
         return dict(zip(self._outputs, made.values(), strict=True))
+
+
+def _counters(nodes: Any) -> list[tuple[str, str, float]]:
+    ran = [n for n in nodes if n.status.name == "EXECUTED"]
+    return [(n.node_name, n.node_type, n.real_time.total_seconds()) for n in ran]
 
 
 def _windowed(attributes: Mapping[str, object]) -> bool:

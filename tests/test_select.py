@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sprue.backend import Variant
+from sprue.measured import Measured
 from sprue.metric import METRICS
 from sprue.recipe import Accept, Preference
 from sprue.select import NOISE, Result, judge, select, why
 from sprue.target import Target
+from sprue.timing import INDIFFERENT, Timing
 
 TARGET = Target("box", "a box", ("null",), "linux", "any")
 VARIANT = Variant(TARGET, "null", "float32")
@@ -99,8 +101,18 @@ def test_a_limit_that_cannot_be_judged_is_not_taken_as_kept() -> None:
     )
 
 
-def passed(name: str, state: Any = "verified", **values: Any) -> Result:
-    return Result(replace(VARIANT, backend=name), state, **{"size": 1000, **values})
+WOBBLE = (1.0, 1.01, 0.99, 1.005, 0.995, 1.002, 0.998, 1.0, 1.003, 0.997)
+"""What rounds are multiplied by: a machine that is not quite still."""
+
+
+def timed(latency: float, rounds: int = len(WOBBLE)) -> Measured:
+    times = tuple(latency * w for w in WOBBLE[:rounds])
+    return Measured(Timing(0.1, min(times), latency, latency, min(times), latency, 100, times))
+
+
+def passed(name: str, state: Any = "verified", latency: float | None = None, **values: Any) -> Result:
+    measured = Measured() if latency is None else timed(latency)
+    return Result(replace(VARIANT, backend=name), state, **{"size": 1000, "measured": measured, **values})
 
 
 def chosen(prefer: Preference, *results: Result) -> str | None:
@@ -117,11 +129,19 @@ def test_latency_takes_the_fastest() -> None:
     assert chosen("latency", passed("a", latency=2.0, size=1), passed("b", latency=1.0)) == "b"
 
 
-def test_within_the_noise_the_smaller_wins_then_the_recipes_order() -> None:
-    near, far = 1 + NOISE / 2, 1 + NOISE * 2
+def test_of_those_that_cannot_be_told_from_the_fastest_the_smaller_wins_then_the_recipes_order() -> None:
+    near, far = 1 + INDIFFERENT / 2, 1 + INDIFFERENT * 2
     assert chosen("latency", passed("a", latency=1.0), passed("b", latency=near, size=999)) == "b"
     assert chosen("latency", passed("a", latency=1.0), passed("b", latency=far, size=999)) == "a"
     assert chosen("latency", passed("a", latency=near), passed("b", latency=1.0)) == "a"
+    assert chosen("latency", passed("b", latency=far, size=1), passed("a", latency=1.0)) == "a"
+
+
+def test_what_was_not_timed_side_by_side_must_be_further_apart_to_be_told_apart() -> None:
+    alone = replace(passed("a", size=999), measured=timed(1 + NOISE / 2, rounds=9))
+    assert chosen("latency", passed("b", latency=1.0), alone) == "a"
+    alone = replace(alone, measured=timed(1 + NOISE * 2, rounds=9))
+    assert chosen("latency", passed("b", latency=1.0), alone) == "b"
 
 
 def test_instructions_count_where_only_an_emulator_ran() -> None:
@@ -146,14 +166,15 @@ def test_what_was_executed_comes_before_what_was_only_prepared(prefer: Preferenc
 
 
 def test_the_reason_says_what_was_true() -> None:
-    a, b, bad = passed("a", latency=1.0), passed("b", latency=1 + NOISE / 2, size=10), passed("c", "failed")
+    a, b, bad = (
+        passed("a", latency=1.0),
+        passed("b", latency=1 + INDIFFERENT / 2, size=10),
+        passed("c", "failed"),
+    )
     assert why(a, [a], "latency") == "the only candidate"
     assert why(a, [a, bad], "latency") == "the only candidate that passed"
     assert why(a, [a, passed("d", latency=3.0), bad], "latency") == "the fastest of 2 that passed"
     assert select([a, b], "latency") is b
-    assert (
-        why(b, [a, b], "latency")
-        == f"the smallest of those within {NOISE:.0%} of the fastest, of 2 that passed"
-    )
+    assert why(b, [a, b], "latency") == "the smallest of 2 that are as fast as can be told, of 2 that passed"
     assert why(b, [a, b], "size") == "the smallest of 2 that passed"
     assert why(a, [a, b], "metric") == "the best metric of 2 that passed"

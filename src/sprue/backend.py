@@ -92,6 +92,20 @@ def compatible(release: str) -> str:
     return f">={major}.{minor},<{int(major) + 1}"
 
 
+@dataclass(frozen=True)
+class Operator:
+    """What one step of an artifact costs in one inference, as its own runtime tells it.
+
+    `name`: the node's, as the runtime calls it after its own fusions; `op`: its type. Either `seconds` (a
+    mean over some runs) or `instructions` (exact) is given.
+    """
+
+    name: str
+    op: str
+    seconds: float | None = None
+    instructions: int | None = None
+
+
 @runtime_checkable
 class Runner(Protocol):
     """A loaded artifact.
@@ -108,6 +122,13 @@ class Runner(Protocol):
 
     def profile(self) -> Profile:
         """Sizes and counts. May run the artifact once."""
+
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """What each step of one inference of `sample` [1, ...] costs, in the order in which they run.
+
+        May load the artifact a second time, with its runtime's profiler on. () where the runtime does not
+        tell.
+        """
 
 
 class Pass(Protocol):

@@ -19,7 +19,8 @@ from sprue.engine.pool import Executor
 from sprue.engine.run import Failure, Listener, Outcome, run
 from sprue.engine.shared import Shared
 from sprue.errors import CheckError, SprueError
-from sprue.plan import Plan, Planned, measure, parity
+from sprue.measured import Measured
+from sprue.plan import Plan, Planned, measure, memory, parity
 from sprue.recipe import Choice, Recipe
 from sprue.select import Result, judge, select
 from sprue.widen import wider
@@ -38,9 +39,12 @@ class Tried:
 
 @dataclass(frozen=True)
 class TargetBuild:
+    """`conditions`: what went on while its variants were timed side by side; None if none was."""
+
     choice: Choice
     tried: tuple[Tried, ...]
     kept: Tried | None
+    conditions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def build(
         outcomes = go(more.values(), outcomes)
         begun = [_judge(b.build.plan, outcomes, cache) if b.grown else b for b in begun]
     begun = [_to_be_timed(b) for b in begun]
-    outcomes = go([a for b in begun for a in b.timing.values()], outcomes)
+    outcomes = go([a for b in begun for a in (*b.memory.values(), *b.timing.values())], outcomes)
     outcomes = go([a for b in begun for a in _apart(b, outcomes)], outcomes)
     chosen = [_choose(b, outcomes, cache) for b in begun]
     compared = [_compared(c) for c in chosen]
@@ -128,13 +132,15 @@ def _refuse_same_names(plans: Sequence[Plan]) -> None:
 class _Begun:
     """A recipe whose variants are judged but for latency. `timing`: target id -> its measuring action.
 
-    `grown`: its plan holds what has not been run yet.
+    `grown`: its plan holds what has not been run yet. `memory`: the name of a variant's `verify` ->
+    the action that measures how much memory it needs, for what runs natively.
     """
 
     build: Build
     tried: tuple[Tried, ...] = ()
     grown: bool = False
     timing: Mapping[str, Action] = field(default_factory=dict)
+    memory: Mapping[str, Action] = field(default_factory=dict)
 
 
 def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
@@ -170,7 +176,8 @@ def _to_be_timed(begun: _Begun) -> _Begun:
     if begun.build.error is not None:
         return begun
     measured = {c.target.id: _measure(plan, c, begun.tried) for c in plan.recipe.choices}
-    return replace(begun, timing={target: a for target, a in measured.items() if a is not None})
+    resident = {t.planned.verify: memory(plan, t.planned) for t in begun.tried if _runs_here(t)}
+    return replace(begun, timing={k: a for k, a in measured.items() if a is not None}, memory=resident)
 
 
 def _apart(begun: _Begun, outcomes: Mapping[str, Outcome]) -> list[Action]:
@@ -180,7 +187,10 @@ def _apart(begun: _Begun, outcomes: Mapping[str, Outcome]) -> list[Action]:
         rivals = [t.planned for t in begun.tried if t.planned.verify and t.planned.variant.id in joint.inputs]
         rivals = [p for p in rivals if p.choice.target.id == target]
         if outcomes[joint.name].failure is not None and len(rivals) > 1:
-            alone = [(p, measure(begun.build.plan, p.choice, [p])) for p in rivals]
+            alone = [
+                (p, measure(begun.build.plan, p.choice, [p], set(joint.params["timed"]) & {p.variant.id}))
+                for p in rivals
+            ]
             found += [replace(a, name=_alone(joint, p.variant)) for p, a in alone]
     return found
 
@@ -193,8 +203,9 @@ def _choose(begun: _Begun, outcomes: Mapping[str, Outcome], cache: Cache) -> Bui
     if begun.build.error is not None:
         return begun.build
     choices = begun.build.recipe.choices
-    targets = tuple(_chosen(c, begun.tried, begun.timing.get(c.target.id), outcomes, cache) for c in choices)
-    timed = {a.name: outcomes[a.name] for a in begun.timing.values()}
+    tried = [_with_memory(t, begun.memory, outcomes, cache) for t in begun.tried]
+    targets = tuple(_chosen(c, tried, begun.timing.get(c.target.id), outcomes, cache) for c in choices)
+    timed = {a.name: outcomes[a.name] for a in (*begun.timing.values(), *begun.memory.values())}
     return replace(begun.build, targets=targets, outcomes={**begun.build.outcomes, **timed})
 
 
@@ -247,13 +258,14 @@ def _failed(variant: Variant, failure: Failure) -> Result:
 
 
 def _measure(made: Plan, choice: Choice, tried: Iterable[Tried]) -> Action | None:
-    """The action that times what passed for a target; None if nothing of it runs natively here."""
-    native = [
-        t.planned
-        for t in tried
-        if t.planned.choice is choice and t.result.state == "verified" and t.result.execution == "native"
-    ]
-    return measure(made, choice, native) if native else None
+    """The action that measures what passed for a target; None if nothing of it could be run."""
+    mine = [t for t in tried if t.planned.choice is choice and t.result.state == "verified"]
+    native = [t.planned.variant.id for t in mine if _runs_here(t)]
+    return measure(made, choice, [t.planned for t in mine], native) if mine else None
+
+
+def _runs_here(tried: Tried) -> bool:
+    return tried.result.state == "verified" and tried.result.execution == "native"
 
 
 def _chosen(
@@ -263,14 +275,36 @@ def _chosen(
     outcomes: Mapping[str, Outcome],
     cache: Cache,
 ) -> TargetBuild:
-    """Add the latencies, and select."""
+    """Add what was measured, and select."""
     mine = [t for t in tried if t.planned.choice is choice]
     if timing is not None:
         mine = [
             _timed(t, timing, outcomes, cache) if t.planned.variant.id in timing.inputs else t for t in mine
         ]
     kept = select([t.result for t in mine], choice.prefer)
-    return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None))
+    conditions = _conditions(timing, outcomes, cache)
+    return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None), conditions)
+
+
+def _conditions(
+    timing: Action | None, outcomes: Mapping[str, Outcome], cache: Cache
+) -> Mapping[str, Any] | None:
+    if timing is None or not timing.params["timed"] or outcomes[timing.name].failure:
+        return None
+    found: Mapping[str, Any] = _json(cache, outcomes[timing.name], "measurement.json")["conditions"]
+    return found
+
+
+def _with_memory(
+    tried: Tried, memory: Mapping[str, Action], outcomes: Mapping[str, Outcome], cache: Cache
+) -> Tried:
+    if tried.planned.verify not in memory:
+        return tried
+    outcome = outcomes[memory[tried.planned.verify].name]
+    if failure := outcome.failure:
+        return replace(tried, result=_failed(tried.planned.variant, failure), failure=failure)
+    found = _json(cache, outcome, "memory.json")
+    return replace(tried, result=replace(tried.result, measured=Measured(**found)))
 
 
 def _timed(tried: Tried, timing: Action, outcomes: Mapping[str, Outcome], cache: Cache) -> Tried:
@@ -278,10 +312,13 @@ def _timed(tried: Tried, timing: Action, outcomes: Mapping[str, Outcome], cache:
     outcome = outcomes.get(_alone(timing, variant), outcomes[timing.name])
     if failure := outcome.failure:
         return replace(tried, result=_failed(variant, failure), failure=failure)
-    times = _json(cache, outcome, "measurement.json")[variant.id]
-    load, best, p50, p95 = (times[name] for name in ("load", "best", "p50", "p95"))
-    timed = replace(tried.result, load=load, latency=best, latency_p50=p50, latency_p95=p95)
-    return replace(tried, result=timed)
+    if tried.result.state == "failed":
+        return tried
+    found = _json(cache, outcome, "measurement.json")
+    measured = tried.result.measured.with_times(
+        **found["variants"][variant.id], noise=found["conditions"]["noise"]
+    )
+    return replace(tried, result=replace(tried.result, measured=measured))
 
 
 def _json(cache: Cache, outcome: Outcome, name: str) -> Any:

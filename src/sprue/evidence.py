@@ -15,9 +15,6 @@ from sprue.recipe import Recipe
 from sprue.select import why
 from sprue.summary import error_json, result_json
 
-TIMED = ("load", "latency", "latency_p50", "latency_p95")
-"""Fields of a result that differ from run to run: they stay out of what the id covers."""
-
 
 def evidence(build: Build) -> dict[str, Any]:
     """File name -> its JSON."""
@@ -58,14 +55,19 @@ def effective(recipe: Recipe) -> dict[str, Any]:
 
 
 def measurements(build: Build) -> dict[str, Any]:
-    """Seconds: of each variant's artifact, by target/variant, and of each action."""
-    timed = {}
-    for target in build.targets:
-        for tried in target.tried:
-            name = f"{target.choice.target.id}/{tried.planned.variant.id}"
-            timed[name] = {field: getattr(tried.result, field) for field in TIMED}
-    actions = {n: o.entry.seconds for n, o in build.outcomes.items() if o.entry is not None}
-    return {"machine": fingerprint(), "seconds": timed, "actions": actions}
+    """What was measured of each artifact, by target/variant, under which conditions, and each action's
+    seconds.
+    """
+    return {
+        "machine": fingerprint(),
+        "variants": {
+            f"{target.choice.target.id}/{tried.planned.variant.id}": tried.result.measured.to_json()
+            for target in build.targets
+            for tried in target.tried
+        },
+        "conditions": {t.choice.target.id: t.conditions for t in build.targets},
+        "actions": {n: o.entry.seconds for n, o in build.outcomes.items() if o.entry is not None},
+    }
 
 
 def toolchain(build: Build) -> dict[str, str]:
@@ -97,7 +99,7 @@ def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:
         if selected
         else result.reason,
         "artifact": tried.artifact.digest_of("") if tried.artifact is not None else None,
-        **{k: v for k, v in result_json(result).items() if k not in TIMED},
+        **{k: v for k, v in result_json(result).items() if k != "measured"},
     }
 
 

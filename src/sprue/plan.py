@@ -265,14 +265,26 @@ def sensitivity(made: Plan) -> Action:
     return replace(action, timeout=made.timeout)
 
 
-def measure(made: Plan, choice: Choice, passed: Collection[Planned]) -> Action:
-    """Time the artifacts of one target side by side. They must all run natively here."""
+def measure(made: Plan, choice: Choice, passed: Collection[Planned], native: Collection[str]) -> Action:
+    """Measure the artifacts of one target side by side; time those of the variants whose ids are `native`."""
     inputs: Inputs = {p.variant.id: Output(p.compile) for p in passed}
     inputs = {**inputs, "samples": Output(made.reference, "samples.npz")}
-    params = {"variants": {p.variant.id: _variant_params(p.variant)["variant"] for p in passed}}
+    params = {
+        "variants": {p.variant.id: _variant_params(p.variant)["variant"] for p in passed},
+        "timed": [p.variant.id for p in passed if p.variant.id in native],
+    }
     tools = {k: v for p in passed for k, v in _tools(p.variant).items()} | {"machine": fingerprint()}
     name = f"{made.recipe.name}/{choice.target.id}/measure"
     return replace(_action(name, "measure_variants", inputs, params, tools), alone=True, timeout=made.timeout)
+
+
+def memory(made: Plan, planned: Planned) -> Action:
+    """How much memory a process needs that loads and runs one artifact. It must run natively here."""
+    inputs = {"artifact": Output(planned.compile), "samples": Output(made.reference, "samples.npz")}
+    tools = {**backend_tools(planned.variant.backend), "machine": fingerprint()}
+    name = f"{made.recipe.name}/{planned.choice.target.id}/{planned.variant.id}/memory"
+    action = _action(name, "measure_memory", inputs, _variant_params(planned.variant), tools)
+    return replace(action, timeout=made.timeout)
 
 
 def parity(made: Plan, kept: Mapping[str, Planned], output: str) -> Action:

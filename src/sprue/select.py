@@ -1,8 +1,8 @@
 """Judging and selecting: which variants keep what the recipe asks for, and which of those is kept.
 
 A variant is `verified` (its artifact ran, natively or emulated, and passed), `prepared` (it passed as far as
-that can be known here, but the artifact itself was not executed), or `failed`. Timings within 10 % of the
-best are noise: among those the smaller artifact wins, then the recipe's order.
+that can be known here, but the artifact itself was not executed), or `failed`. Of those that cannot be told
+from the fastest (see timing.py) the smaller artifact wins, then the recipe's order.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sprue.backend import Variant
+from sprue.measured import Measured
 from sprue.metric import METRICS
 from sprue.recipe import Accept, Preference
+from sprue.timing import Timing, compare
 
 State = Literal["verified", "prepared", "failed"]
 
 NOISE = 0.10
+"""Of the latency, where two artifacts could not be timed side by side."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,15 @@ class Result:
     flash: int | None = None
     ram: int | None = None
     instructions: int | None = None
-    load: float | None = None
-    latency: float | None = None
-    latency_p50: float | None = None
-    latency_p95: float | None = None
     max_abs: float | None = None
     tolerance_used: float | None = None
     same_answer: float | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
+
+    @property
+    def timing(self) -> Timing | None:
+        return self.measured.timing
 
 
 def judge(
@@ -98,10 +102,7 @@ def select(results: Sequence[Result], prefer: Preference) -> Result | None:
         return None
     # What was executed is worth more than what was not, whatever its figures.
     passed = [r for r in passed if r.state == "verified"] or passed
-    costs = [_cost(r, prefer) for r in passed]
-    near = min(costs) * (1 + NOISE) if prefer == "latency" else min(costs)
-    close = [r for r, cost in zip(passed, costs, strict=True) if cost <= near]
-    return min(close, key=_bytes)
+    return min(_best(passed, prefer), key=_bytes)
 
 
 def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
@@ -109,11 +110,35 @@ def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
     passed = [r for r in results if r.state != "failed"]
     if len(passed) == 1:
         return "the only candidate" if len(results) == 1 else "the only candidate that passed"
-    faster = [r for r in passed if r.state == winner.state and _cost(r, prefer) < _cost(winner, prefer)]
-    if prefer == "latency" and faster:
-        return f"the smallest of those within {NOISE:.0%} of the fastest, of {len(passed)} that passed"
+    rivals = [r for r in passed if r.state == winner.state]
+    near = _best(rivals, prefer)
+    if prefer == "latency" and len(near) > 1:
+        return f"the smallest of {len(near)} that are as fast as can be told, of {len(passed)} that passed"
     words = {"latency": "the fastest", "size": "the smallest", "metric": "the best metric"}[prefer]
     return f"{words} of {len(passed)} that passed"
+
+
+def _best(rivals: Sequence[Result], prefer: Preference) -> list[Result]:
+    """Those that are as good as the best, in the recipe's order."""
+    if prefer == "latency" and all(r.timing is not None for r in rivals):
+        fastest = rivals[0]
+        for rival in rivals[1:]:
+            if _ratio(fastest, rival)[0] < 1:
+                fastest = rival
+        return [r for r in rivals if not _ratio(fastest, r)[1]]
+    costs = [_cost(r, prefer) for r in rivals]
+    return [r for r, cost in zip(rivals, costs, strict=True) if cost == min(costs)]
+
+
+def _ratio(first: Result, second: Result) -> tuple[float, bool]:
+    """How many times as long the second takes, and whether it is slower beyond doubt."""
+    assert first.timing is not None
+    assert second.timing is not None
+    if len(first.timing.rounds) == len(second.timing.rounds):
+        compared = compare(first.timing.rounds, second.timing.rounds)
+        return compared.ratio, compared.slower
+    ratio = second.timing.best / first.timing.best
+    return ratio, ratio > 1 + NOISE
 
 
 def _cost(result: Result, prefer: Preference) -> float:
@@ -122,8 +147,8 @@ def _cost(result: Result, prefer: Preference) -> float:
         return float(_bytes(result))
     if prefer == "metric":
         return result.drop if result.drop is not None else 0.0
-    if result.latency is not None:
-        return result.latency
+    if result.timing is not None:
+        return result.timing.best
     return float(result.instructions if result.instructions is not None else _bytes(result))
 
 

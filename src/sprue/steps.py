@@ -145,14 +145,36 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
 
 
 def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
-    """artifacts by variant id + samples -> measurement.json: seconds on this machine, by variant id."""
+    """artifacts by variant id + samples -> measurement.json: times and operators on this machine, by variant
+    id.
+
+    `timed` names those that run natively; of the others only the operators are asked.
+    """
     from sprue import measure
 
     samples = data.read_arrays(inputs["samples"])
     variants = {name: Variant.from_json(fields) for name, fields in params["variants"].items()}
     loads = {name: partial(find(v.backend).load, inputs[name], v) for name, v in variants.items()}
-    timed = measure.latencies(loads, samples)
-    _write(out / "measurement.json", {name: asdict(latency) for name, latency in timed.items()})
+    candidates = {n: measure.Candidate(loads[n], variants[n].settings.threads) for n in params["timed"]}
+    timings, conditions = measure.measure(candidates, samples)
+    one = {n: a[:1] for n, a in samples.items()}
+    measured = {
+        name: {
+            "timing": asdict(timings[name]) if name in timings else None,
+            "operators": [asdict(o) for o in load().operators(one)],
+        }
+        for name, load in loads.items()
+    }
+    _write(out / "measurement.json", {"variants": measured, "conditions": asdict(conditions)})
+
+
+def measure_memory(inputs: Inputs, params: Params, out: Path) -> None:
+    """artifact + samples -> memory.json: bytes resident in a fresh process that loads the artifact and runs
+    it.
+    """
+    from sprue import resident
+
+    _write(out / "memory.json", resident.measure(inputs["artifact"], params["variant"], inputs["samples"]))
 
 
 def parity(inputs: Inputs, params: Params, out: Path) -> None:

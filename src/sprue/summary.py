@@ -84,15 +84,22 @@ def dependencies(build: Build, bundle: Path | None) -> dict[Path, str] | None:
 
 
 def result_json(result: Result) -> dict[str, Any]:
-    """A result without its target, which is said elsewhere."""
-    values = {k: v for k, v in asdict(result).items() if k != "variant"}
-    return {"variant": result.variant.id, **values, "notes": dict(result.notes)}
+    """A result without its target, which is said elsewhere, and without the longest lists of what was
+    measured.
+    """
+    values = {k: v for k, v in asdict(result).items() if k not in ("variant", "measured")}
+    measured = result.measured.to_json()
+    del measured["operators"]
+    if measured["timing"] is not None:
+        del measured["timing"]["rounds"]
+    return {"variant": result.variant.id, **values, "notes": dict(result.notes), "measured": measured}
 
 
 def _target(target: TargetBuild) -> dict[str, Any]:
     return {
         "target": target.choice.target.id,
         "kept": target.kept.planned.variant.id if target.kept else None,
+        "conditions": target.conditions,
         "variants": [_tried(t) for t in target.tried],
     }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ class CBackend:
     def load(self, artifact: Path, variant: Variant) -> Device:
         from .elf import read_firmware
         from .emulator import Emulator
-        from .firmware import FIRMWARE
+        from .firmware import FIRMWARE, read_steps
         from .machine import machine
 
         firmware = read_firmware(artifact / FIRMWARE)
-        return Device(firmware, Emulator(firmware, machine(variant.target).emulator))
+        emulator = Emulator(firmware, machine(variant.target).emulator)
+        return Device(firmware, emulator, read_steps(artifact))
 
     def entry(self, variant: Variant) -> str:
         return "firmware.elf"
@@ -115,9 +116,11 @@ class Device:
 
     execution: ClassVar[Literal["native", "emulated", "stand-in"]] = "emulated"
 
-    def __init__(self, firmware: Firmware, emulator: Emulator) -> None:
+    def __init__(self, firmware: Firmware, emulator: Emulator, steps: tuple[tuple[str, str], ...]) -> None:
+        """`steps`: node and operator of each call that the firmware's `run` makes, in order."""
         self._firmware = firmware
         self._emulator = emulator
+        self._steps = steps
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
         """[samples, ...] in and out. Raises CheckError when the firmware crashes or hangs."""
@@ -148,6 +151,21 @@ class Device:
             "instructions": "of one run on zeros in unicorn, exact, with skipped conditionals; not cycles",
         }
         return Profile(self._firmware.flash, self._firmware.ram + stack, instructions, notes)
+
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """Exact instructions of each kernel's call; what `run` itself needs to call them is left out."""
+        counted = self._emulator.count_calls(
+            {p.name: self._samples(sample, p.name)[0] for p in self._firmware.inputs}
+        )
+        if len(counted) != len(self._steps):
+            raise SprueError(
+                f"the firmware makes {len(counted)} calls, its report names {len(self._steps)}",
+                remedy="build it again",
+            )
+        return tuple(
+            Operator(node, op, instructions=count)
+            for (node, op), count in zip(self._steps, counted, strict=True)
+        )
 
     def _samples(self, inputs: Samples, name: str) -> NDArray[np.generic]:
         port = next(p for p in self._firmware.inputs if p.name == name)

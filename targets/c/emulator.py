@@ -7,7 +7,7 @@ exact number of instructions is counted in a run of its own, block by block.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,47 @@ class Emulator:
 
         What an IT block skips is counted: it takes its issue slot on a Cortex-M, and QEMU counts it too.
         """
+        total = 0
+
+        def block(_address: int, _size: int, instructions: int) -> None:
+            nonlocal total
+            total += instructions
+
+        self._walk(inputs, block)
+        return total
+
+    def count_calls(self, inputs: Mapping[str, NDArray[np.generic]]) -> list[int]:
+        """Instructions of each call that `run` makes, in order; with what the callee calls in its turn.
+
+        The firmware has no symbols. `run` is a straight line of calls: one begins where the link register
+        points behind the block that ended in it, or, for a tail call, where a block follows that is not the
+        next.
+        """
+        from unicorn import arm_const as arm
+
+        calls: list[int] = []
+        back: int | None = None  # where `run` goes on after the call
+        end = self._firmware.run & ~1  # of the last block of `run` itself
+
+        def block(address: int, size: int, instructions: int) -> None:
+            nonlocal back, end
+            if back is not None and address == back:
+                back = None
+            elif back is None and address != end:
+                back = int(self._uc.reg_read(arm.UC_ARM_REG_LR)) & ~1
+                calls.append(0)
+            if back is None:
+                end = address + size
+            else:
+                calls[-1] += instructions
+
+        self._walk(inputs, block)
+        return calls
+
+    def _walk(
+        self, inputs: Mapping[str, NDArray[np.generic]], visit: Callable[[int, int, int], None]
+    ) -> None:
+        """One run. `visit` gets address, bytes and number of instructions of each block that is executed."""
         from unicorn import UC_HOOK_BLOCK
 
         lengths: dict[tuple[int, int], int] = {}
@@ -72,6 +113,7 @@ class Emulator:
             if known is None:
                 known = lengths[address, size] = thumb_instructions(bytes(uc.mem_read(address, size)))
             total += known
+            visit(address, size, known)
             if total > BUDGET:
                 uc.emu_stop()
 
@@ -83,7 +125,6 @@ class Emulator:
         finally:
             self._uc.hook_del(hook)
             self._uc.ctl_flush_tb()
-        return total
 
     def stack(self, inputs: Mapping[str, NDArray[np.generic]]) -> int:
         """Bytes of stack that one run touches, measured by painting it first."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue.backend import Variant
-from sprue.canonical import canonical
+from sprue.canonical import canonical, parse
 from sprue.errors import SprueError
 
 from . import toolchain
@@ -22,6 +22,8 @@ from .lower import Program
 from .machine import FLASH_ORIGIN, RAM_ORIGIN, Machine
 
 FIRMWARE = "firmware.elf"
+REPORT = "report.json"
+MAX_REPORT = 64 * 2**20
 PREFIX = "model"
 STACK_ROOM = 256 * 1024
 """RAM that the linker script leaves for the stack beside the arena, at least: what does not fit a board is
@@ -49,7 +51,22 @@ def write_artifact(
     _write(out / "CMakeLists.txt", render("CMakeLists.txt.j2", cmake))
     sources = [f"src/{PREFIX}.c", "src/main.c", "src/boot.c"]
     toolchain.build_firmware(out, sources, machine, "src/link.ld", FIRMWARE)
-    (out / "report.json").write_bytes(canonical(_report(out, program, source, variant)) + b"\n")
+    (out / REPORT).write_bytes(canonical(_report(out, program, source, variant)) + b"\n")
+
+
+def read_steps(artifact: Path) -> tuple[tuple[str, str], ...]:
+    """Node and operator of each call that `run` makes, as reported. Raises SprueError if it is damaged."""
+    path = artifact / REPORT
+    try:
+        if path.stat().st_size > MAX_REPORT:
+            raise ValueError("too large")
+        return tuple((str(s["node"]), str(s["op"])) for s in parse(path.read_bytes())["steps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SprueError(
+            f"the report on the artifact is missing or damaged ({error})",
+            where=str(path),
+            remedy="build it again",
+        ) from error
 
 
 def _write(path: Path, text: str) -> None:

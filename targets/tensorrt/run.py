@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from sprue import canonical, graph
-from sprue.backend import Profile
+from sprue.backend import Operator, Profile
 from sprue.errors import SprueError
 
 from .child import PROGRAM, RUN_SECONDS, EngineProcess
@@ -51,6 +51,10 @@ class StandIn:
         size = self._model.stat().st_size
         return Profile(flash=size, notes={"stand-in": "model.onnx in onnxruntime on the CPU, not the engine"})
 
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """(): what onnxruntime needs on a CPU says nothing of the engine."""
+        return ()
+
 
 class Native:
     """The engine, in a child process that lives as long as this object. Latency includes the pipe to it."""
@@ -85,6 +89,10 @@ class Native:
         if self._child.seconds:
             notes["gpu-seconds"] = f"{self._child.seconds:.6f} for the last batch, copies included"
         return Profile(flash=self._plan.stat().st_size, notes=notes)
+
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """(): an engine tells its layers only to a profiler that was registered in its own process."""
+        return ()
 
 
 def onnx_session(model: ModelProto, where: str) -> Session:

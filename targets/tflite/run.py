@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sprue.backend import Profile
+from sprue.backend import Operator, Profile
 from sprue.errors import SprueError
 from sprue.passes.quiet import quiet
 
@@ -50,7 +50,7 @@ class LiteRtRunner:
     execution: Literal["native", "emulated", "stand-in"] = "native"
 
     def __init__(self, data: bytes, held: Contents, threads: int, where: str) -> None:
-        self._bytes = len(data)
+        self._data, self._threads = data, threads
         self._inputs = held.inputs
         self._interpreter = interpreter(data, threads, where)
         self._places = {d["name"]: d["index"] for d in self._interpreter.get_input_details()}
@@ -69,7 +69,13 @@ class LiteRtRunner:
             "arch": platform.machine(),
             "executed": "the artifact itself, by LiteRT on this machine's architecture, not on the target's",
         }
-        return Profile(flash=self._bytes, notes=notes)
+        return Profile(flash=len(self._data), notes=notes)
+
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """Each operation run alone, see `operators.py`."""
+        from .operators import operators
+
+        return operators(self._data, self._threads, sample)
 
     def _once(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         try:

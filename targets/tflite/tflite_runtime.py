@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sprue.backend import Profile
+from sprue.backend import Operator, Profile
 from sprue.errors import SprueError
 
 from .._portions import run_in_portions
@@ -73,6 +73,10 @@ class TfliteRuntimeRunner:
             "executed": "the artifact itself, by tflite-runtime in a process of its own",
         }
         return Profile(flash=len(self._data), notes=notes)
+
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        """(): tflite-runtime's Python API has no profiler."""
+        return ()
 
     def _remember(self, portions: list[Arrays], portion: Samples) -> Arrays:
         """Take note of a portion, and give zeros of the outputs' shapes in its place."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Profile, Variant, compatible
+from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant, compatible
 from sprue.target import PRECISIONS, Target
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ class NullRunner:
 
     def profile(self) -> Profile:
         return Profile(flash=self._size)
+
+    def operators(self, sample: Samples) -> tuple[Operator, ...]:
+        return ()
 
 
 BACKEND = Null()

@@ -67,7 +67,7 @@ def test_the_other_variants_finish(answer: tuple[dict[str, Any], str, Path]) -> 
     assert passed == {f"{b}-int8-dynamic" for b in ("aborts", "killed", "raises", "silent")} | {
         f"null-{p}" for p in ("float32", "float16", "int8-dynamic")
     }
-    assert all(found[name]["latency_p50"] > 0 for name in passed)
+    assert all(found[name]["measured"]["timing"]["p50"] > 0 for name in passed)
 
 
 def test_a_broken_variant_means_no_bundle_and_says_so(answer: tuple[dict[str, Any], str, Path]) -> None:
@@ -95,7 +95,7 @@ def test_a_variant_that_breaks_while_it_is_timed_fails_alone(project: Path, spru
     found = variants(json.loads(done.stdout))
     assert found["single-float32"]["reason"] == "measure: its process was ended by SIGABRT"
     assert found["null-float32"]["state"] == "verified"
-    assert found["null-float32"]["latency_p50"] > 0
+    assert found["null-float32"]["measured"]["timing"]["p50"] > 0
     assert not (project / "bundles").exists()
 
 

@@ -301,6 +301,31 @@ def test_a_damaged_artifact_is_refused_without_a_crash_or_a_hang(
     assert [o for o in outcomes if o[0] == entry and o[1] != "flipped" and o[2] != "refused"] == []
 
 
+@pytest.mark.slow
+@each_variant
+@each_model
+def test_operators_are_named_and_costed_where_the_artifact_itself_runs(
+    name: str, precision: Precision, network: str, build: Build, request: pytest.FixtureRequest
+) -> None:
+    case: Case = request.getfixturevalue(network)
+    runner = loaded(name, precision, build(name, precision, network))
+    sample = {n: a[:1] for n, a in case[1].items()}
+    before = runner.run(sample)
+    found = runner.operators(sample)
+    if runner.execution == "stand-in":
+        assert found == (), "a stand-in says nothing of the artifact"
+        return
+    kinds = {(o.seconds is None, o.instructions is None) for o in found}
+    assert kinds in ({(False, True)}, {(True, False)}), "either seconds or instructions"
+    assert all(o.name and o.op for o in found)
+    assert all((o.seconds or o.instructions or 0) >= 0 for o in found)
+    assert sum(o.seconds or o.instructions or 0 for o in found) > 0
+    heavy = {"tiny_cnn": "conv", "tiny_bilstm": "lstm"}[network]
+    assert any(heavy in o.op.lower() for o in found), [o.op for o in found]
+    after = runner.run(sample)
+    assert all((before[n] == after[n]).all() for n in before), "profiling must not change the artifact"
+
+
 @each_variant
 def test_an_artifact_folder_without_its_files_is_refused(
     name: str, precision: Precision, tmp_path: Path

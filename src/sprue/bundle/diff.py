@@ -135,7 +135,7 @@ def _figures(name: str, one: _Bundle, two: _Bundle, variants: tuple[str | None, 
 def _latency(bundle: _Bundle, target: str, variant: str | None) -> float | None:
     measured = bundle.json(MEASUREMENTS)
     try:
-        found = measured["seconds"][f"{target}/{variant}"]["latency"]
+        found = measured["variants"][f"{target}/{variant}"]["timing"]["best"]
     except (KeyError, TypeError):
         return None
     return found if isinstance(found, float) else None

@@ -24,6 +24,7 @@ def print_one(summary: Summary, seconds: float) -> None:
     rows: list[tuple[str, ...]] = [heading]
     rows += [_row(t, v, t["target"]) for t in summary["targets"] for v in t["variants"]]
     click.echo(_text.table(rows, right=(3, 4, 5, 6, 7)) + "\n")
+    _print_noise(summary)
     _print_failures(summary)
     _print_parity(summary)
     _print_counts([summary], seconds)
@@ -83,11 +84,24 @@ def _row(target: Summary, variant: Summary, *first: str) -> tuple[str, ...]:
         _text.state(variant["state"]),
         "" if variant["metric"] is None else f"{variant['metric']:.4f}",
         _text.size(size),
-        _text.seconds(variant["latency_p50"]),
+        _latency(variant["measured"]),
         _text.count(variant["instructions"]),
         _text.size(variant["ram"]),
         click.style("<- kept", bold=True) if variant["variant"] == target["kept"] else "",
     )
+
+
+def _latency(measured: Summary) -> str:
+    """The median; with a question mark where the machine was busy, see `_print_noise`."""
+    timing = measured["timing"]
+    return "" if timing is None else _text.seconds(timing["p50"]) + (" ?" if measured["noise"] else "")
+
+
+def _print_noise(summary: Summary) -> None:
+    noises = {t["target"]: t["conditions"]["noise"] for t in summary["targets"] if t["conditions"]}
+    for noise in sorted(set(noises.values()) - {""}):
+        targets = ", ".join(name for name, said in noises.items() if said == noise)
+        click.echo(f"? times for {targets} are noisy: {noise} meanwhile")
 
 
 def _print_failures(summary: Summary) -> None:

@@ -114,14 +114,23 @@ def _target(
     target: dict[str, Any], recipe: Mapping[str, Any], variants: list[Any], measured: Mapping[str, Any]
 ) -> dict[str, Any]:
     name = target["id"]
-    seconds = measured.get("seconds", {})
+    figures = measured.get("variants", {})
     mine = [v for v in variants if v["target"] == name]
     return {
         **target,
-        "tried": [{**v, **seconds.get(f"{name}/{v['variant']}", {})} for v in mine],
+        "tried": [{**v, **_times(figures.get(f"{name}/{v['variant']}"))} for v in mine],
         "prefer": recipe.get(f"target.{name}.prefer", "latency"),
         "max_drop": recipe.get(f"target.{name}.accept.max_drop"),
     }
+
+
+def _times(figures: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What was timed of a variant, if it was."""
+    timing = None if figures is None else figures["timing"]
+    if timing is None:
+        return {}
+    named = {"load": "load", "latency": "best", "latency_p50": "p50", "latency_p95": "p95"}
+    return {field: timing[key] for field, key in named.items()}
 
 
 def _text(value: Any) -> str:

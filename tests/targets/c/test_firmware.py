@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 import subprocess
@@ -127,6 +128,36 @@ def test_a_profile_knows_flash_ram_and_instructions(
     assert profile.flash < (artifact / "firmware.elf").stat().st_size
     assert firmware.arena <= firmware.ram < profile.ram < firmware.arena + 2048
     assert profile == device(artifact).profile()
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8-static"])
+@pytest.mark.parametrize("network", ["tiny_cnn", "tiny_bilstm"])
+def test_the_instructions_of_the_calls_are_those_of_the_run_but_for_the_calling(
+    network: str, precision: Precision, artifacts: dict[Any, Path], request: pytest.FixtureRequest
+) -> None:
+    _, samples = transformed(request.getfixturevalue(network), precision)
+    loaded = device(artifacts[network, precision])
+    one = {name: array[:1] for name, array in samples.items()}
+    operators = loaded.operators(one)
+    steps = json.loads((artifacts[network, precision] / "report.json").read_bytes())["steps"]
+    assert [(o.name, o.op) for o in operators] == [(s["node"], s["op"]) for s in steps]
+    counted = loaded._emulator.count({name: array[0] for name, array in one.items()})
+    calling = counted - sum(o.instructions or 0 for o in operators)
+    assert 0 < calling <= 10 * len(steps) + 20, "a call needs a handful of instructions to load its arguments"
+
+
+def test_a_report_that_names_other_calls_is_refused(artifacts: dict[Any, Path], tmp_path: Path) -> None:
+    shutil.copytree(artifacts["tiny_cnn", "float32"], tmp_path / "artifact")
+    report = tmp_path / "artifact" / "report.json"
+    said = json.loads(report.read_bytes())
+    del said["steps"][0]
+    report.write_text(json.dumps(said))
+    zeros = {"image": np.zeros((1, 1, 8, 8), np.float32)}
+    with pytest.raises(SprueError, match=r"the firmware makes \d+ calls, its report names"):
+        device(tmp_path / "artifact").operators(zeros)
+    report.write_text("{")
+    with pytest.raises(SprueError, match="the report on the artifact is missing or damaged"):
+        device(tmp_path / "artifact")
 
 
 def test_int8_needs_less_of_everything(artifacts: dict[Any, Path]) -> None:
