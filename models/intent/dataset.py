@@ -1,4 +1,4 @@
-"""The texts of the sample intent classifier: generated from `grammar.toml`, or read from CLINC150.
+"""The texts of the sample intent classifier: generated from `grammar.toml`.
 
 Generated texts come with openings, closings and typing mistakes. A quarter of the evaluation texts come from
 templates that no training text came from, so that accuracy says something about phrasings nobody foresaw.
@@ -6,8 +6,6 @@ templates that no training text came from, so that accuracy says something about
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import re
 import tomllib
@@ -109,34 +107,6 @@ def _mistyped(word: str, rng: random.Random) -> str:
     at = rng.randrange(len(word) - 1)
     here, there = word[at], word[at + 1]
     return word[:at] + rng.choice([there, here + here + there, there + here]) + word[at + 2 :]
-
-
-def clinc150(domain: str | None = None, evaluation: str = "test") -> Corpus:
-    """CLINC150, one domain or all, with its own splits: `train`, and `val` or `test` to evaluate on.
-
-    Raises FileNotFoundError when the data set is not there, ValueError for a domain that it does not have.
-    """
-    folder = data_folder() / "clinc150"
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"CLINC150 is not in {folder.parent}; set SPRUE_DATA to the folder that holds it"
-        )
-    splits = json.loads((folder / "data_full.json").read_text("utf-8"))
-    domains: dict[str, list[str]] = json.loads((folder / "domains.json").read_text("utf-8"))
-    if domain is not None and domain not in domains:
-        raise ValueError(f"CLINC150 has no domain '{domain}'; it has {', '.join(sorted(domains))}")
-    wanted = set(domains[domain]) if domain else {i for intents in domains.values() for i in intents}
-
-    def examples(split: str) -> tuple[Example, ...]:
-        return tuple(Example(text, intent) for text, intent in splits[split] if intent in wanted)
-
-    return Corpus(examples("train"), examples(evaluation))
-
-
-def data_folder() -> Path:
-    """Where the data sets lie that the repository does not contain: $SPRUE_DATA, else beside the checkout."""
-    given = os.environ.get("SPRUE_DATA")
-    return Path(given) if given else FOLDER.parents[2] / "shared" / "data"
 
 
 def words(text: str) -> list[str]:

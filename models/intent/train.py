@@ -1,9 +1,8 @@
 """Train the sample text classifier: embedding, bidirectional LSTM, maximum over time, one linear layer.
 
 `python models/intent/train.py` trains on the generated texts of `dataset.py` and writes the model, its data,
-`vocabulary.txt` and `labels.txt` beside itself; `export()` trains and returns the ONNX model. `--clinc150`
-trains on CLINC150 instead and writes only into `--out`. The same version of torch gives the same files.
-Needs the extra `train`.
+`vocabulary.txt` and `labels.txt` beside itself, or into `--out`; `export()` trains and returns the model.
+The same version of torch gives the same files. Needs the extra `train`.
 """
 
 from __future__ import annotations
@@ -182,22 +181,11 @@ def write(data: Data, model: onnx.ModelProto, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--clinc150", action="store_true", help="train on CLINC150, found by $SPRUE_DATA")
-    parser.add_argument("--domain", help="one domain of CLINC150, such as banking; otherwise all 150 intents")
-    parser.add_argument("--split", choices=["val", "test"], default="test", help="to evaluate CLINC150 on")
-    parser.add_argument("--out", type=Path, help="where to write; default: here, and nowhere with --clinc150")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where to write; default: here")
     options = parser.parse_args()
-    if options.domain and not options.clinc150:
-        parser.error("--domain is for --clinc150")
-    try:
-        corpus = dataset.clinc150(options.domain, options.split) if options.clinc150 else dataset.generate()
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
-    data = prepare(corpus)
+    data = prepare(dataset.generate())
     net = train(data)
-    out = options.out or (None if options.clinc150 else FOLDER)
-    if out is not None:
-        write(data, onnx_model(net), out)
+    write(data, onnx_model(net), options.out)
     print(f"accuracy {accuracy(net, *data.evaluation):.4f} on {len(data.evaluation[1])} texts")
 
 

@@ -136,33 +136,3 @@ def test_training_again_gives_the_same_data_and_as_good_a_network(
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
     assert [n.name for n in again.onnx.graph.node] == [n.name for n in intent.onnx.graph.node]
     assert again.accuracy() >= 0.95
-
-
-@pytest.mark.slow
-def test_the_same_network_learns_a_domain_of_clinc150(script: Script, clinc150: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs torch (the extra `train`)")
-    arguments = ["--clinc150", "--domain", "banking", "--out", str(tmp_path)]
-    done = script("intent/train.py", *arguments, SPRUE_DATA=str(clinc150))
-    assert done.returncode == 0, done.stderr
-    (tmp_path / "model.toml").write_bytes((FOLDER / "model.toml").read_bytes())
-    banking = read_sample(tmp_path)
-    assert len(banking.evaluation["label"]) == 450
-    assert len((tmp_path / "labels.txt").read_text("utf-8").splitlines()) == 15
-    assert banking.accuracy() >= 0.90
-    assert f"accuracy {banking.accuracy():.4f}" in done.stdout
-
-
-def test_a_domain_that_clinc150_lacks_is_named_with_the_ones_it_has(script: Script, clinc150: Path) -> None:
-    pytest.importorskip("torch", reason="needs torch (the extra `train`)")
-    done = script("intent/train.py", "--clinc150", "--domain", "banana", SPRUE_DATA=str(clinc150))
-    assert done.returncode == 2
-    assert "no domain 'banana'; it has auto_and_commute, banking" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_missing_clinc150_is_an_error_without_traceback(script: Script, tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="needs torch (the extra `train`)")
-    done = script("intent/train.py", "--clinc150", SPRUE_DATA=str(tmp_path))
-    assert done.returncode == 2
-    assert "set SPRUE_DATA" in done.stderr
-    assert "Traceback" not in done.stderr

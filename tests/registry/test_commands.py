@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,30 @@ def test_only_what_is_asked_for_is_pulled(sprue_here: Run, published: str, proje
     again = sprue_here("pull", f"{published}:1.0.0", "--target", "phone", "--role", "artifact")
     assert again.returncode == 2
     assert "it exists already" in again.stderr
+
+
+def test_what_suits_a_machine_is_pulled(
+    sprue_here: Run, published: str, project: Path, tmp_path: Path
+) -> None:
+    phone: dict[str, Any] = {
+        "os": "android",
+        "arch": "aarch64",
+        "features": None,
+        "runtime": {},
+        "engine": {},
+    }
+    (tmp_path / "machine.json").write_text(json.dumps(phone))
+    machine = ["--machine", str(tmp_path / "machine.json")]
+    done = sprue_here("pull", f"{published}:1.0.0", *machine)
+    assert done.returncode == 0, done.stderr
+    assert "phone suits the machine best" in done.stderr
+    assert "not server: it is for os linux, this is android; it is for arch x86_64" in done.stderr
+    assert (project / "tiny-1.0.0-phone" / "targets/phone/artifact/model.tflite").exists()
+    assert not (project / "tiny-1.0.0-phone" / "targets/server").exists()
+    nothing = sprue_here("pull", f"{published}:1.0.0", *machine, "--family", "server", "--out", "x")
+    assert nothing.returncode == 1
+    assert "no artifact suits this machine" in nothing.stderr
+    assert not (project / "x").exists()
 
 
 @pytest.mark.parametrize(

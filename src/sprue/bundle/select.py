@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sprue.bundle.manifest import TargetEntry
+from pydantic import ValidationError
+
+from sprue.bundle.manifest import Strict, TargetEntry
+from sprue.canonical import parse
 from sprue.errors import CheckError, SprueError, did_you_mean
 from sprue.load import this_machine, unmet
+
+MAX_MACHINE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,36 @@ def select(targets: Sequence[TargetEntry], machine: Mapping[str, Any], family: s
     reasons = {t.id: tuple(unmet(t.requires(), machine)) for t in asked}
     fitting = sorted((t for t in asked if not reasons[t.id]), key=_rank)
     return Selection(tuple(fitting), {name: why for name, why in reasons.items() if why})
+
+
+class Machine(Strict):
+    """A machine as `python3 load.py --machine` describes it. `features` null: not known."""
+
+    os: str
+    arch: str
+    features: list[str] | None
+    runtime: dict[str, str]
+    engine: dict[str, str]
+
+
+def read_machine(path: Path) -> dict[str, Any]:
+    """The machine that a JSON file describes. Raises SprueError for what is none."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_MACHINE_BYTES + 1)
+        if len(data) > MAX_MACHINE_BYTES:
+            raise ValueError(f"larger than {MAX_MACHINE_BYTES} bytes")
+        return Machine.model_validate(parse(data)).model_dump(mode="json")
+    except OSError as error:
+        raise SprueError(f"cannot read it: {error.strerror}", where=str(path)) from error
+    except (ValidationError, ValueError, RecursionError) as error:
+        said = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            said = f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}"
+        raise SprueError(
+            f"not the description of a machine: {said}", where=str(path), remedy="python3 load.py --machine"
+        ) from error
 
 
 def machine_for(targets: Sequence[TargetEntry]) -> dict[str, Any]:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from sprue.cli import _bundle_archive, _bundle_diff, _bundle_store, _bundle_trust, _options, _text
+from sprue.cli import (
+    _bundle_archive,
+    _bundle_diff,
+    _bundle_install,
+    _bundle_store,
+    _bundle_trust,
+    _options,
+    _text,
+)
 
 
 @click.group("bundle")
@@ -120,4 +128,5 @@ def verify_bundle(
 _bundle_trust.register(command, _options.bundle_folder)
 _bundle_archive.register(command, _options.bundle_folder)
 _bundle_diff.register(command, _options.bundle_folder)
+_bundle_install.register(command, _options.bundle_folder)
 _bundle_store.register(command)

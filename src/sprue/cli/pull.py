@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sprue.cli import _bundle_trust, _options, _registry, _text
+from sprue.cli import _bundle_trust, _machine, _options, _registry, _text
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--role", "roles", multiple=True, help="Only files of this role (model, artifact, ...); repeat."
 )
+@_machine.chooses
 @click.option("--out", type=click.Path(path_type=Path), help="The folder for a part (default: name-version).")
 @_options.store_option
 @_options.as_json
@@ -29,12 +30,15 @@ def command(
     reference: str,
     only_targets: tuple[str, ...],
     roles: tuple[str, ...],
+    wanted: _machine.Wanted,
     out: Path | None,
     store: Path | None,
     as_json: bool,
     demand: _bundle_trust.Demand,
 ) -> None:
     """Pull a published bundle into the store, verified; with --target or --role, a part into a folder.
+
+    --for-this-machine is --target with the one whose contract holds here and asks the most of the machine.
 
     A pull that was stopped goes on where it stopped. Signatures are checked before anything is fetched.
     """
@@ -47,6 +51,11 @@ def command(
     signed: list[dict[str, str]] = []
     with _registry.opened(url, bar=not as_json) as registry:
         found = find(registry, ref, signatures=True)
+        chosen = wanted.select(found.manifest)
+        if chosen is not None:
+            only_targets = (*only_targets, chosen.best.id)
+            if not as_json:
+                _machine.say(chosen)
 
         def approve(folder: Path, _: object) -> None:
             signed.extend(demand.signed_by(folder, found.manifest))

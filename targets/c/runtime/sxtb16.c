@@ -7,7 +7,7 @@ static inline uint32_t sprue_sxtb16(uint32_t word)
 }
 static inline uint32_t sprue_sxtb16_odd(uint32_t word)
 {
-    return (uint32_t)__sxtb16((int8x4_t)__ror(word, 8));
+    return (uint32_t)__sxtb16((int8x4_t)(word >> 8 | word << 24));
 }
 #else
 static inline uint32_t sprue_sxtb16(uint32_t word)
