@@ -2,7 +2,7 @@
 
 The pipeline: `read` (ONNX -> Graph), `rewrite` (QDQ pairs and activations move into their nodes), `lower`
 (nodes -> calls of C kernels, one module of `ops/` per operator family; tensors -> arena, `memory`), `emit` (C
-text), `firmware` (the artifact's folder), `toolchain` (zig), `emulator` (unicorn).
+text), `firmware` and `project` (the artifact's folder), `toolchain` (zig), `emulator` (unicorn).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The artifact's folder: C sources, CMake project, self-test, firmware, report."""
+"""The artifact's folder: C sources, self-test, firmware, report; around them, what `project` writes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .golden import Golden, golden_vectors, tolerance
 from .literals import c_array, c_float
 from .lower import Program
 from .machine import FLASH_ORIGIN, RAM_ORIGIN, Machine
+from .project import write_project
 
 FIRMWARE = "firmware.elf"
 REPORT = "report.json"
@@ -38,19 +39,19 @@ def write_artifact(
     for port in (*source.inputs, *source.outputs):
         if len(port.value.shape) > 8:
             raise SprueError(f"'{port.name}' has more than 8 dimensions", remedy="reshape it in the model")
-    src = out / "src"
-    src.mkdir()
+    src, test, device = (out / name for name in ("src", "test", "firmware"))
+    for folder in (src, test, device):
+        folder.mkdir()
     for name, text in source.files.items():
         _write(src / name, text)
     golden = golden_vectors(model, samples)
-    _write(src / "selftest.c", _selftest(model, source, golden, quantized=variant.precision != "float32"))
-    _write(src / "main.c", _main(source))
-    _write(src / "boot.c", render(machine.boot, {}))
-    _write(src / "link.ld", _linker_script(source, variant))
-    cmake = {"graph": program.graph.name.replace("\n", " "), "prefix": PREFIX, "gcc": machine.gcc}
-    _write(out / "CMakeLists.txt", render("CMakeLists.txt.j2", cmake))
-    sources = [f"src/{PREFIX}.c", "src/main.c", "src/boot.c"]
-    toolchain.build_firmware(out, sources, machine, "src/link.ld", FIRMWARE)
+    _write(test / "selftest.c", _selftest(model, source, golden, quantized=variant.precision != "float32"))
+    _write(device / "main.c", _main(source))
+    _write(device / "boot.c", render(machine.boot, {}))
+    _write(device / "link.ld", _linker_script(source, variant))
+    write_project(out, source, machine, program.graph.name, PREFIX)
+    sources = [f"src/{PREFIX}.c", "firmware/main.c", "firmware/boot.c"]
+    toolchain.build_firmware(out, sources, machine, ("src",), "firmware/link.ld", FIRMWARE)
     (out / REPORT).write_bytes(canonical(_report(out, program, source, variant)) + b"\n")
 
 

@@ -30,7 +30,12 @@ def available() -> bool:
 
 
 def build_firmware(
-    folder: Path, sources: Sequence[str], machine: Machine, linker_script: str, elf: str
+    folder: Path,
+    sources: Sequence[str],
+    machine: Machine,
+    include: Sequence[str],
+    linker_script: str,
+    elf: str,
 ) -> None:
     """Compile and link with paths relative to `folder`, so that the result does not depend on where it is.
 
@@ -38,6 +43,7 @@ def build_firmware(
     """
     command = [
         sys.executable, "-m", "ziglang", "cc", "-target", machine.triple, f"-mcpu={machine.cpu}", *FLAGS,
+        *(f"-I{path}" for path in include),
         "-nostdlib", f"-Wl,-T,{linker_script}", "-Wl,-e,sprue_reset", "-Wl,--gc-sections", "-Wl,-s",
         "-o", elf, *sources,
     ]  # fmt: skip

@@ -190,7 +190,7 @@ def test_an_input_of_the_wrong_name_dtype_or_shape_is_refused(artifacts: dict[An
 def test_the_self_test_passes_on_the_host_and_fails_when_a_weight_changes(
     network: str, precision: Precision, artifacts: dict[Any, Path], tmp_path: Path
 ) -> None:
-    src = artifacts[network, precision] / "src"
+    artifact = artifacts[network, precision]
     command = [
         "gcc",
         "-std=c99",
@@ -203,19 +203,22 @@ def test_the_self_test_passes_on_the_host_and_fails_when_a_weight_changes(
         "-fno-math-errno",
     ]
     subprocess.run(
-        [*command, "model.c", "selftest.c", "-o", tmp_path / "good"], cwd=src, check=True, timeout=60
+        [*command, "-Isrc", "src/model.c", "test/selftest.c", "-o", tmp_path / "good"],
+        cwd=artifact,
+        check=True,
+        timeout=60,
     )
     good = subprocess.run([tmp_path / "good"], capture_output=True, text=True, check=False, timeout=60)
     assert (good.returncode, good.stdout.split(":")[0]) == (0, "passed")
 
-    text = (src / "model.c").read_text()
+    text = (artifact / "src" / "model.c").read_text()
     head, tail = text.split("/* bias_", 1) if "/* bias_" in text else text.split("/* constant_", 1)
     start = tail.index("{\n") + 2
     (tmp_path / "model.c").write_text(
         head + "/* bias_" + tail[:start] + "    9999," + tail[tail.index(",", start) + 1 :]
     )
-    shutil.copy(src / "model.h", tmp_path)
-    shutil.copy(src / "selftest.c", tmp_path)
+    shutil.copy(artifact / "src" / "model.h", tmp_path)
+    shutil.copy(artifact / "test" / "selftest.c", tmp_path)
     bad_command = [*command[:-2], "-w", "-fno-math-errno", "model.c", "selftest.c", "-o", "bad"]
     subprocess.run(bad_command, cwd=tmp_path, check=True, timeout=60)
     bad = subprocess.run([tmp_path / "bad"], capture_output=True, text=True, check=False, timeout=60)

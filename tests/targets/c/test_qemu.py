@@ -115,8 +115,8 @@ def _built(artifact: Path, name: str, array: NDArray[Any], size: int) -> Path:
     ]
     assert all(flag in listed for flag in flags[1:])
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
-    sources = ["src/model.c", "src/main_qemu.c", "src/boot.c"]
-    command = [GCC, *machine(M4).gcc, *flags, "-nostartfiles", "-nostdlib", "-T", "src/link.ld"]
+    sources = ["src/model.c", "src/main_qemu.c", "firmware/boot.c"]
+    command = [GCC, *machine(M4).gcc, *flags, "-nostartfiles", "-nostdlib", "-T", "firmware/link.ld"]
     subprocess.run(
         [GCC, *machine(M4).gcc, *flags, *warnings, "-c", "src/model.c", "-o", "m.o"], cwd=artifact, check=True
     )
