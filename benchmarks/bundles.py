@@ -2,7 +2,8 @@
 
 Export is held against `tar c` of the same folder to the same disk, verification against hashlib's sha256 of
 bytes in memory; rounds alternate. A bundle of files of the sizes of small and mid-sized models lies in the
-page cache. Then ten siblings, each with one file of twenty changed, are kept in a store and counted by `du`.
+page cache. Then ten siblings of a small transformer, each one ONNX file of which one tensor in twenty is
+changed, are built for a server with `sprue build`, frozen into one store, and counted by `du`.
 
     python benchmarks/bundles.py [--rounds 5] [--mebibytes 1024] [--folder DIR]
 """
@@ -14,16 +15,20 @@ import hashlib
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from sprue.bundle.archive import export_bundle
 from sprue.bundle.check import check_bundle
 from sprue.bundle.freeze import freeze
-from sprue.bundle.store import Store
 from sprue.machine import cores, fingerprint
 
 MEBI = 1 << 20
@@ -85,18 +90,79 @@ def verifications(bundle: Path, total: int, rounds: int) -> None:
 
 
 def siblings(folder: Path) -> None:
-    store = Store(folder / "store")
+    """Source model and artifact both count, and all else that a bundle holds: data, golden files, ..."""
+    (folder / "recipes").mkdir()
+    base = transformer()
+    sizes = []
     for i in range(10):
-        with store.staging() as staged:
-            for j in range(20):
-                changed = f"{i}-{j}" if j == i else str(j)
-                path = staged / "model" / f"{j:02}.bin"
-                path.parent.mkdir(exist_ok=True)
-                path.write_bytes(hashlib.shake_128(changed.encode()).digest(MEBI))
-            store.keep(staged, freeze(staged, FIELDS | {"version": f"1.0.{i}"}))
-        if i == 0:
-            one = du(store.folder)
-    print(f"  ten siblings with 5 % changed   {du(store.folder) / one:.2f} times one  (aim: at most 1.6)")
+        model = folder / "models" / f"m{i}"
+        model.mkdir(parents=True)
+        onnx.save(fine_tuned(base, i), model / "model.onnx")
+        tokens = np.random.default_rng(1).integers(0, WORDS, (32, TOKENS))
+        label = np.random.default_rng(2).integers(0, CLASSES, 32)
+        np.savez(model / "data.npz", allow_pickle=False, tokens=tokens, label=label)
+        (model / "model.toml").write_text('source = "model.onnx"\n[data]\nevaluation = "data.npz"\n')
+        (folder / "recipes" / f"m{i}.toml").write_text(f'model = "m{i}"\n[target.server-cpu]\n')
+        command = [sys.executable, "-m", "sprue", "build", f"recipes/m{i}.toml", "--store", "store"]
+        environment = {**os.environ, "SPRUE_CACHE": str(folder / "cache")}
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        sizes.append(du(folder / "store"))
+    one, ten = sizes[0], sizes[-1]
+    print(f"  one bundle of a transformer of {base.ByteSize() / MEBI:.1f} MiB takes {one / MEBI:.1f} MiB")
+    print(f"  ten siblings with 5 % of tensors changed   {ten / one:.2f} times one  (aim: at most 1.6)")
+
+
+WIDTH, LAYERS, WORDS, TOKENS, CLASSES = 256, 6, 8000, 32, 20
+
+
+def transformer() -> onnx.ModelProto:
+    """tokens int64 [batch,32] -> logits [batch,20]; an encoder of 6 layers of width 256, at random."""
+    rng = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+
+    def weight(*shape: int) -> str:
+        name = f"w{len(weights)}"
+        array = (rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32)
+        weights.append(numpy_helper.from_array(array, name))
+        return name
+
+    def op(kind: str, *inputs: str, **attributes: Any) -> str:
+        name = f"t{len(nodes)}"
+        nodes.append(helper.make_node(kind, inputs, [name], f"{kind}_{len(nodes)}", **attributes))
+        return name
+
+    def linear(x: str, width: int, out: int) -> str:
+        return op("Add", op("MatMul", x, weight(width, out)), weight(out))
+
+    def normal(x: str) -> str:
+        return op("LayerNormalization", x, weight(WIDTH), weight(WIDTH))
+
+    x = normal(op("Add", op("Gather", weight(WORDS, WIDTH), "tokens"), weight(TOKENS, WIDTH)))
+    for _ in range(LAYERS):
+        q, k, v = (linear(x, WIDTH, WIDTH) for _ in range(3))
+        scores = op("Softmax", op("MatMul", q, op("Transpose", k, perm=[0, 2, 1])), axis=-1)
+        x = normal(op("Add", x, linear(op("MatMul", scores, v), WIDTH, WIDTH)))
+        x = normal(op("Add", x, linear(op("Relu", linear(x, WIDTH, 4 * WIDTH)), 4 * WIDTH, WIDTH)))
+    linear(op("ReduceMax", x, axes=[1], keepdims=0), WIDTH, CLASSES)
+    nodes[-1].output[0] = "logits"
+    tokens = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", TOKENS])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])
+    graph = helper.make_graph(nodes, "transformer", [tokens], [logits], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def fine_tuned(base: onnx.ModelProto, seed: int) -> onnx.ModelProto:
+    """A copy with one tensor in twenty changed, others for each seed; with seed 0 none."""
+    made = onnx.ModelProto()
+    made.CopyFrom(base)
+    rng = np.random.default_rng(seed)
+    count = len(made.graph.initializer)
+    for i in rng.choice(count, round(count / 20), replace=False) if seed else []:
+        tensor = made.graph.initializer[i]
+        changed = numpy_helper.to_array(tensor) * np.float32(1.01)
+        tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+    return made
 
 
 def fill(folder: Path, total: int) -> int:

@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU: the artifact is one ONNX file.
+"""onnxruntime on the CPU: the artifact is an ONNX file, its larger weights beside it (`sprue.weights`).
 
 The file is optimised only as far as standard ONNX goes (the Simplify pass): onnxruntime's further levels
 write operators of its own and layouts of the machine that made them. The session applies those on loading.
@@ -29,6 +29,7 @@ from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
 from sprue.passes.quantize_static import QuantizeStatic
 from sprue.passes.simplify import Simplify, first_line
 from sprue.variant import Settings
+from sprue.weights import write_model
 
 from ._findings import (
     Deviation,
@@ -160,10 +161,10 @@ class OnnxRuntime:
         ]
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
-        """Write `model.onnx`. Raises SprueError when onnxruntime cannot load it."""
+        """Write `model.onnx` and `weights/`. Raises SprueError when onnxruntime cannot load it."""
         data = serialise(model)
         _session(data, _options(variant.settings), where=ENTRY)
-        (out / ENTRY).write_bytes(data)
+        write_model(model, out / ENTRY)
 
     def load(self, artifact: Path, variant: Variant) -> OnnxRuntimeRunner:
         return OnnxRuntimeRunner(artifact / ENTRY, variant)
@@ -185,7 +186,7 @@ class OnnxRuntimeRunner:
         _refuse_surprises(model, str(path))
         self.execution: Literal["native", "stand-in"] = execution(variant)
         self._path, self._settings = path, variant.settings
-        self._bytes = path.stat().st_size
+        self._bytes = sum(p.stat().st_size for p in path.parent.rglob("*") if p.is_file())
         self._specs = inputs(model)
         self._session = _session(serialise(model), _options(variant.settings), where=str(path))
         self._outputs = [o.name for o in self._session.get_outputs()]
@@ -199,7 +200,7 @@ class OnnxRuntimeRunner:
         return run_in_portions(self._specs, inputs, self._size, self._once, fixed=self._fixed)
 
     def profile(self) -> Profile:
-        """The size of the file; onnxruntime does not tell what its arenas hold."""
+        """The size of the files; onnxruntime does not tell what its arenas hold."""
         return Profile(flash=self._bytes)
 
     def operators(self, sample: Samples) -> tuple[Operator, ...]:
@@ -262,7 +263,7 @@ def _session(data: bytes, options: SessionOptions, *, where: str) -> InferenceSe
 
 
 def _refuse_surprises(model: ModelProto, where: str) -> None:
-    """An artifact is one file of known operators: nothing in it may point at another file."""
+    """An artifact is known operators, and weights that are proven: nothing in it points anywhere else."""
     for tensor in _tensors(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL:
             raise SprueError(

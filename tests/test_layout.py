@@ -16,7 +16,18 @@ LONGEST = 400
 
 MAY_BE_IMPORTED_BY_BACKENDS = {
     f"sprue.{name}"
-    for name in ("backend", "canonical", "errors", "facts", "graph", "load", "passes", "target", "variant")
+    for name in [
+        "backend",
+        "canonical",
+        "errors",
+        "facts",
+        "graph",
+        "load",
+        "passes",
+        "target",
+        "variant",
+        "weights",
+    ]
 }
 MAY_BE_IMPORTED_BY_THE_ENGINE = {f"sprue.{name}" for name in ("canonical", "durable", "engine", "errors")}
 KNOWS_MODELS = {"onnx", "onnxruntime", "openvino", "nncf", "tensorrt", "ai_edge_litert", "torch"}

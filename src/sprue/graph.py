@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
+from sprue import weights as weights_beside
 from sprue.errors import SprueError
 
 MAX_MODEL_BYTES = 2 * 2**30 - 1
-"""protobuf's own limit; larger models need external data, which is not supported yet."""
+"""protobuf's own limit: of a model with all of its weights."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class TensorSpec:
 
 
 def read_model(path: Path, where: str = "") -> ModelProto:
-    """Parse and check an ONNX file. Raises SprueError when it is missing, truncated or not valid ONNX.
+    """Parse and check an ONNX file, with the weights that `weights.write_model` laid beside it.
+
+    Raises SprueError when it is missing, truncated or not valid ONNX, or when other data lies outside of it.
 
     `where` is the place that errors name, if it is not `path`.
     """
@@ -63,6 +66,10 @@ def read_model(path: Path, where: str = "") -> ModelProto:
         raise SprueError(
             "the ONNX graph is empty: the file may be truncated", where=where, remedy="export it again"
         )
+    try:
+        weights_beside.join(model, path.parent, MAX_MODEL_BYTES - size)
+    except SprueError as error:
+        raise SprueError(error.what, where=where, remedy=error.remedy) from error
     if outside := [name for name, t in tensors(model.graph) if uses_external_data(t)]:
         raise SprueError(
             f"the tensor '{outside[0]}' lies outside the file, which is not supported",

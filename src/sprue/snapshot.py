@@ -1,6 +1,6 @@
 """From a finished build to a frozen bundle in the store.
 
-model/model.onnx         data/evaluation.npz   data/calibration.npz
+model/model.onnx, weights/   data/evaluation.npz   data/calibration.npz
 targets/<id>/artifact/   targets/<id>/golden/   targets/<id>/contract.json, load.py, runtime.py
 evidence/                recipe, reference, every variant tried, verdicts, parity, measurements
 """
@@ -25,7 +25,9 @@ from sprue.contract import contract_json, lay_contract
 from sprue.engine.cache import Cache, Entry
 from sprue.errors import CheckError, SprueError
 from sprue.evidence import effective, evidence, measurements, toolchain
+from sprue.graph import read_model
 from sprue.recipe import Recipe
+from sprue.weights import write_model
 
 
 def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
@@ -49,7 +51,10 @@ def _lay_out(build: Build, cache: Cache, folder: Path) -> dict[str, Contract]:
     """Put all files into `folder`; the contract of each target's artifact."""
     plan, model = build.plan, build.recipe.model
     source, reference = (_entry(build, n) for n in (plan.source, plan.reference))
-    cache.take_file(source.files["model.onnx"], folder / "model" / "model.onnx")
+    whole = folder / "source.onnx"
+    cache.take_file(source.files["model.onnx"], whole)
+    write_model(read_model(whole), folder / "model" / "model.onnx")
+    whole.unlink()
     _copy(model.evaluation, reference, "evaluation", folder / "data" / "evaluation.npz")
     if model.calibration is not None:
         _copy(
