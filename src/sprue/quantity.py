@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them: "64 KiB", "20GB", "30d"."""
+"""Sizes, durations and shares as people write them: "64 KiB", "20GB", "30d", "2 %"."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,9})?)"
 SIZE = rf"{_NUMBER}\s*({'|'.join(_BYTES)})"
 """What `parse_size` accepts, as a regular expression."""
+SHARE = rf"{_NUMBER}\s*%"
+"""What `parse_share` accepts, as a regular expression."""
 
 
 def parse_size(text: object) -> int:
@@ -29,3 +31,13 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f'a duration is a number and a unit, such as "30d"; units: {", ".join(_SECONDS)}')
     return float(Decimal(match[1]) * _SECONDS[match[2]])
+
+
+def parse_share(text: object) -> float:
+    """`"2 %"` -> 0.02. A plain number is a share already. Raises ValueError."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return float(text)
+    match = re.fullmatch(SHARE, text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError('a share is written "2 %" or 0.02')
+    return float(Decimal(match[1]) / 100)

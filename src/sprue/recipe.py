@@ -7,12 +7,13 @@ the targets' own values merged in, every default filled in, and for each value t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from sprue.allowance import Gate, GateFile
 from sprue.candidates import WANTED, Space, Wanted, refuse_impossible
 from sprue.errors import SprueError, did_you_mean
 from sprue.model import Model, load_model
@@ -117,6 +118,7 @@ class ChoiceFile(Strict):
     sparsity: Shares | None = Field(None, description="of the weights set to zero; tried beside none")
     cluster: Counts | None = Field(None, description="values a weight tensor may hold; tried beside all")
     accept: AcceptFile | None = None
+    gate: GateFile | None = None
     limit: LimitFile | None = None
 
 
@@ -137,6 +139,7 @@ class RecipeFile(Strict):
         None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", description="of the bundle"
     )
     accept: AcceptFile | None = None
+    gate: GateFile | None = None
     search: SearchFile | None = None
     target: dict[str, ChoiceFile] = Field(default_factory=dict, description="targets to build for, by id")
 
@@ -165,6 +168,7 @@ class Choice:
     prefer: Preference
     space: Space
     only: tuple[str, ...] = ()
+    gate: Gate = field(default_factory=Gate)
 
 
 @dataclass(frozen=True)
@@ -315,7 +319,7 @@ def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]])
     name = target.id
 
     def pick(key: str, default: Any, default_place: str = "default") -> Any:
-        shared = values.get(tuple(key.split("."))) if key.startswith("accept.") else None
+        shared = values.get(tuple(key.split("."))) if key.startswith(("accept.", "gate.")) else None
         found = values.get(("target", name, *key.split("."))) or shared or (default, default_place)
         if found[0] is not None:
             origins[f"target.{name}.{key}"] = found
@@ -352,7 +356,8 @@ def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]])
         pick("accept.max_drop", DEFAULT_MAX_DROP),
         *(pick(f"accept.{k}", None) for k in ("atol", "rtol", "steps")),
     )
-    return Choice(target, space.variants(target), accept, prefer, space)
+    gate = Gate(**{f.name: pick(f"gate.{f.name}", f.default) for f in fields(Gate)})
+    return Choice(target, space.variants(target), accept, prefer, space, gate=gate)
 
 
 def _search(values: Values, origins: dict[str, tuple[Any, str]]) -> Search | None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import file_digest
 from sprue.errors import SprueError
 from sprue.select import Result
 
+if TYPE_CHECKING:
+    from sprue.gate import Held
 
-def summarise(build: Build, bundle: tuple[str, Path] | None) -> dict[str, Any]:
-    """`bundle`: id and folder of what was frozen."""
+
+def summarise(build: Build, bundle: tuple[str, Path] | None, held: Held | None = None) -> dict[str, Any]:
+    """`bundle`: id and folder of what was frozen. `held`: how it compares with a bundle from before."""
     return {
-        "ok": build.ok,
+        "ok": build.ok and (held is None or held.ok),
         "recipe": build.recipe.name,
         "version": build.recipe.version,
         "extends": None if build.recipe.base is None else str(build.recipe.base),
@@ -24,6 +27,7 @@ def summarise(build: Build, bundle: tuple[str, Path] | None) -> dict[str, Any]:
         "parity": build.parity,
         "targets": [_target(t) for t in build.targets],
         "actions": {name: outcome.state for name, outcome in build.outcomes.items()},
+        "gate": None if held is None else held.json(),
         "bundle": None if bundle is None else {"id": bundle[0], "folder": str(bundle[1])},
         "error": None if build.error is None else error_json(build.error),
     }
@@ -41,6 +45,7 @@ def refused(path: Path, error: SprueError) -> dict[str, Any]:
         "parity": None,
         "targets": [],
         "actions": {},
+        "gate": None,
         "bundle": None,
         "error": error_json(error),
     }

@@ -135,7 +135,7 @@ def test_the_schema_of_a_model_wants_source_and_evaluation_data(schemas: Schemas
 
 def test_every_key_of_the_files_that_people_write_is_described(schemas: Schemas) -> None:
     """Editors show the description beside the key; tables say in their docstring what they are."""
-    plain = {"os", "arch", "description", "platform", "limit", "accept", "metric", "data", "search"}
+    plain = {"os", "arch", "description", "platform", "limit", "accept", "gate", "metric", "data", "search"}
     for kind in TYPES:
         for table in (schemas[kind], *schemas[kind]["$defs"].values()):
             bare = {

@@ -1,4 +1,7 @@
-"""How bundles are called: `name`, `name@version`, `name:tag`; `#` and digits of the id may follow each."""
+"""How bundles are called: `name`, `name@version`, `name:tag` or `name@tag`; `#` and an id may follow.
+
+A version begins with a digit and a tag with a letter, so `@` can stand before both.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from sprue.errors import SprueError
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _TAG = "[a-z][a-z0-9._-]{0,63}"
 _REFERENCE = re.compile(
-    rf"(?P<name>{_NAME})(@(?P<version>[0-9][0-9A-Za-z.-]*)|:(?P<tag>{_TAG}))?(#(?P<id>[0-9a-f]{{6,64}}))?"
+    rf"(?P<name>{_NAME})(@(?P<version>[0-9][0-9A-Za-z.-]*)|[:@](?P<tag>{_TAG}))?(#(?P<id>[0-9a-f]{{6,64}}))?"
 )
 
 

@@ -58,6 +58,8 @@ def failed(summary: Mapping[str, Any], targets: tuple[str, ...]) -> Failed:
         for v in t["variants"]
         if v["broken"] or (t["kept"] is None and v["state"] == "failed")
     ]
+    if (gate := summary["gate"]) is not None:
+        reasons += [f"worse than {gate['against']}: {reason}" for reason in gate["reasons"]]
     error = summary["error"]
     return Failed(
         name=summary["recipe"],

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sprue.cli import _text
+from sprue.cli._gate import print_gate
 
 Summary = Mapping[str, Any]
 
@@ -27,6 +28,7 @@ def print_one(summary: Summary, seconds: float) -> None:
     _print_noise(summary)
     _print_failures(summary)
     _print_parity(summary)
+    print_gate(summary)
     _print_counts([summary], seconds)
     _print_end(summary)
 
@@ -61,6 +63,7 @@ def _print_refusal(summary: Summary) -> None:
     if error is None:
         click.echo(click.style(summary["recipe"], bold=True))
         _print_failures(summary)
+        print_gate(summary)
         _print_end(summary)
         return
     place = f"{error['where']}: " if error["where"] else ""
@@ -137,6 +140,8 @@ def _print_end(summary: Summary) -> None:
     elif not summary["ok"]:
         lost = [t["target"] for t in summary["targets"] if t["kept"] is None]
         why = f"no variant passed for {', '.join(lost)}" if lost else "a variant broke"
+        if (gate := summary["gate"]) is not None and not gate["ok"]:
+            why = f"worse than {gate['against']}: {'; '.join(gate['reasons'])}"
         click.echo(f"{click.style('no bundle:', fg='red', bold=True)} {why}")
 
 

@@ -16,9 +16,11 @@ from sprue.errors import CheckError, SprueError
 
 if TYPE_CHECKING:
     from sprue.build import Build
+    from sprue.bundle.store import Store
     from sprue.engine.cache import Cache
     from sprue.engine.run import Listener
     from sprue.engine.shared import Shared
+    from sprue.gate import Baseline, Held
     from sprue.plan import Plan
     from sprue.settled import Recalled
 
@@ -38,6 +40,9 @@ Summary = dict[str, Any]
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=600.0, help="Seconds for one action.")
 @click.option("--keep-going/--fail-fast", default=True, help="After a failure, build what does not need it.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and for how long; run nothing.")
+@click.option(
+    "--against", metavar="BUNDLE", help="Fail if something got worse than in it: name@prod, or @prod."
+)
 @click.option("--no-freeze", is_flag=True, help="Build and prove, but make no bundle.")
 @_shard.options
 @click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), help="Write a trace for Perfetto.")
@@ -57,6 +62,7 @@ def command(
     timeout: float,
     keep_going: bool,
     dry_run: bool,
+    against: str | None,
     no_freeze: bool,
     shard: _shard.Shard,
     trace: Path | None,
@@ -76,6 +82,7 @@ def command(
         None if no_freeze else _options.store_folder(store),
         time.time_ns(),
         time.monotonic_ns(),
+        against,
     )
     files = shard.recipes(recipes, only_targets)
     opened = _options.open_cache(cache)
@@ -99,12 +106,16 @@ def command(
             keep_going=keep_going and (len(files) > 1 or bool(shard.push)),
             extended=extended,
         )
+        baselines = asked.baselines(plans, _options.open_store(store))
         with opened.in_use():
             with progress(opened, as_json=as_json, trace=trace) as listen:
                 pool = _executor.executor(executor, ray_address, jobs, memory)
                 with _remote.opened(remote_cache, remote_cache_write, opened, listen) as shared:
-                    built = _build(plans, opened, pool, listen, shared, fail_fast=not keep_going)
-            summaries |= wrong | {b.recipe.path: asked.settle(b, opened) for b in built}
+                    built, held = _build(
+                        plans, baselines, opened, pool, listen, shared, fail_fast=not keep_going
+                    )
+            settled = {b.recipe.path: asked.settle(b, opened, held.get(b.recipe.name)) for b in built}
+            summaries |= wrong | settled
             shard.leave(built, summaries, only_targets, opened)
     told = [summaries[p] for p in files if p in summaries]
     _say(told, unchanged, time.perf_counter() - started, as_json=as_json)
@@ -114,8 +125,8 @@ def command(
 class _Asked:
     """What is wanted of each recipe. `store`: the folder where its bundle goes; None: nowhere.
 
-    `since`: when it was asked, in nanoseconds of the epoch; nothing was read before. `began`: the same, by
-    the clock that nobody sets.
+    `against`: the bundle that it is held against, if any. `since`: when it was asked, in nanoseconds of the
+    epoch; nothing was read before. `began`: the same, by the clock that nobody sets.
     """
 
     targets: tuple[str, ...]
@@ -123,6 +134,7 @@ class _Asked:
     store: Path | None
     since: int
     began: int
+    against: str | None
 
     def recall_all(self, recipes: list[Path], cache: Cache) -> dict[Path, Recalled]:
         """The answers of earlier builds that still hold."""
@@ -132,20 +144,28 @@ class _Asked:
         """The answer of an earlier build, if nothing has changed since."""
         from sprue import last_build, settled
 
-        if not last_build.is_kept(cache.folder, recipe, self._part):
+        if self.against is not None or not last_build.is_kept(cache.folder, recipe, self._part):
             return None
         return settled.recall(cache.folder, self._question(recipe))
 
-    def settle(self, made: Build, cache: Cache) -> Summary:
+    def baselines(self, plans: list[Plan], store: Store) -> dict[str, Baseline]:
+        """What each recipe is held against, looked up before anything is built."""
+        if self.against is None:
+            return {}
+        from sprue.gate import baseline
+
+        return {p.recipe.name: baseline(self.against, p.recipe.name, store) for p in plans}
+
+    def settle(self, made: Build, cache: Cache, held: Held | None) -> Summary:
         """Freeze what is good, and remember the answer."""
         from sprue import last_build, settled
         from sprue.evidence import findings
         from sprue.summary import dependencies, summarise
 
         bundle = None
-        if not made.ok:
+        if not made.ok or (held is not None and not held.ok):
             last_build.keep(cache.folder, made.recipe.path, self._part, findings(made))
-            return summarise(made, None)
+            return summarise(made, None, held)
         if self.store is not None:
             from sprue.bundle.store import Store
             from sprue.snapshot import snapshot
@@ -161,7 +181,7 @@ class _Asked:
             # If the clock was set back meanwhile, the build began as long before now by the clock of now.
             since = min(self.since, time.time_ns() - (time.monotonic_ns() - self.began))
             settled.remember(cache.folder, question, brief, summary, files, since=since)
-        return summary
+        return summary if held is None else summarise(made, bundle, held)
 
     @property
     def _part(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -216,17 +236,24 @@ def _plans(
 
 def _build(
     plans: list[Plan],
+    baselines: dict[str, Baseline],
     cache: Cache,
     executor: _executor.Opening,
     listen: Listener,
     shared: Shared | None,
     *,
     fail_fast: bool,
-) -> list[Build]:
+) -> tuple[list[Build], dict[str, Held]]:
+    """Build, and hold what there is a baseline for against it."""
     from sprue.build import build
 
     with executor as pool:
-        return build(plans, cache, pool, listen=listen, fail_fast=fail_fast, shared=shared)
+        built = build(plans, cache, pool, listen=listen, fail_fast=fail_fast, shared=shared)
+        if not baselines:
+            return built, {}
+        from sprue.gate import hold
+
+        return built, hold(built, baselines, cache, pool, listen=listen, shared=shared)
 
 
 def _say(summaries: list[Summary], unchanged: list[int], seconds: float, *, as_json: bool) -> None:

@@ -34,7 +34,6 @@ class How:
 
     backend: Name = ""
     precision: Name = ""
-    threads: Count = 1
 
 
 @dataclass(frozen=True)

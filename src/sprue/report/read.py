@@ -28,7 +28,11 @@ EVIDENCE = ("recipe.json", "reference.json", "parity.json", "variants.json")
 
 def from_last_build(cache: Path, recipe: Path) -> Report:
     """What the last build of a recipe found. Raises SprueError when there was none, or for changed files."""
-    found = last_build(cache, recipe)
+    return from_findings(last_build(cache, recipe), str(recipe))
+
+
+def from_findings(found: Mapping[str, Any], where: str) -> Report:
+    """What `evidence.findings` says of a build."""
     error = found["error"]
     facts = {
         **{key: found[key] for key in ("name", "version", "toolchain", "partial")},
@@ -36,7 +40,7 @@ def from_last_build(cache: Path, recipe: Path) -> Report:
         "error": "" if error is None else ": ".join(t for t in (error["where"], error["what"]) if t),
     }
     evidence = {**found["evidence"], "measurements.json": found["measurements"]}
-    return _report(facts, found["targets"], evidence, str(recipe))
+    return _report(facts, found["targets"], evidence, where)
 
 
 def from_bundle(folder: Path) -> Report:
@@ -46,6 +50,12 @@ def from_bundle(folder: Path) -> Report:
     evidence["measurements.json"] = _json(folder / MEASUREMENTS)
     targets = [{"id": t.id, "os": t.os, "arch": t.arch} for t in manifest.targets]
     return _report(_facts(manifest), targets, evidence, str(folder))
+
+
+def hows(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """How the artifact for each target of a bundle was made, as `evidence` wrote it. Check it first."""
+    variants = _json(folder / "evidence" / "variants.json") or []
+    return {v["target"]: v["how"] for v in variants if v["selected"] and isinstance(v.get("how"), dict)}
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
