@@ -8,16 +8,23 @@ from typing import Any
 
 import pytest
 
-from sprue.report.data import How, Pair, Reference, Report, TargetReport, Tried
+from sprue.report.data import How, Pair, Reference, Report, TargetReport, Timing, Tried
 
 Make = Callable[..., Tried]
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}|`](http://x.invalid)**\n# h"
 
 
+def timing(latency: float | None) -> Timing | None:
+    """Thirty rounds without noise."""
+    if latency is None:
+        return None
+    return Timing(1e-3, latency, 1.05 * latency, 1.5 * latency, latency, (latency,) * 30)
+
+
 def tried(variant: str = "ort-float32", **values: Any) -> Tried:
-    figures: dict[str, Any] = {"metric": 0.99, "drop": 0.0, "size": 50_000, "latency": 20e-6}
-    figures |= {"latency_p50": 21e-6, "latency_p95": 30e-6, "same_answer": 1.0, "execution": "native"}
+    figures: dict[str, Any] = {"metric": 0.99, "drop": 0.0, "size": 50_000, "same_answer": 1.0}
+    figures |= {"timing": timing(values.pop("latency", 20e-6)), "execution": "native"}
     how = How(*variant.partition("-")[::2])
     return Tried(
         "server",
@@ -56,8 +63,6 @@ def report() -> Report:
             ram=3104,
         ),
         target="board",
-        latency_p50=None,
-        latency_p95=None,
     )
     return Report(
         name="digits",

@@ -171,6 +171,6 @@ def test_screen_readers_get_names_and_structure(
     assert tab.get_by_role("region", name="Every variant tried for server").count() == 1
     row = tab.get_by_role("row").filter(has_text="ov-float32").first
     assert row.get_by_role("rowheader").count() == 1
-    assert row.get_by_role("cell").count() == 6
+    assert row.get_by_role("cell").count() == 7
     named = tab.get_by_role("link", name="ov-float32: size 97.7 KiB, latency 70.0 µs, passed")
     assert named.count() == 1

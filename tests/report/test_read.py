@@ -113,7 +113,7 @@ def test_a_build_and_its_bundle_say_the_same(built: Path) -> None:
         ("parity.json", lambda _: b'{"pairs":7}', "not valid"),
         ("measurements.json", edit_times(best=-1), "not valid"),
         ("measurements.json", lambda _: b'{"variants":[]}', "not in the format"),
-        ("measurements.json", lambda _: b'{"variants":{"null/null-float32":{}}}', "not in the format"),
+        ("measurements.json", lambda _: b'{"variants":{"null/null-float32":7}}', "not in the format"),
     ],
 )
 def test_evidence_that_is_not_what_it_should_be_is_refused(

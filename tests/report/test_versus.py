@@ -9,6 +9,8 @@ import pytest
 from sprue.report.data import Report
 from sprue.report.versus import Row, versus
 
+from .conftest import timing
+
 
 def rows(before: Report, after: Report) -> dict[tuple[str, str], Row]:
     return {(r.target, r.figure.key): r for t in versus(before, after).targets for r in t.rows}
@@ -16,6 +18,8 @@ def rows(before: Report, after: Report) -> dict[tuple[str, str], Row]:
 
 def spoiled(report: Report, **figures: object) -> Report:
     server, board = report.targets
+    if "latency" in figures:
+        figures["timing"] = timing(figures.pop("latency"))  # type: ignore[arg-type]  # a number
     kept = replace(server.tried[0], **figures)  # type: ignore[arg-type]  # fields of Tried
     return replace(report, targets=(replace(server, tried=(kept, *server.tried[1:])), board))
 

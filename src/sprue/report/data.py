@@ -37,11 +37,46 @@ class How:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One variant. Sizes in bytes, times in seconds; None: not known, or not on this machine.
+class Timing:
+    """Seconds of one sample. `best`: the median of the best round; `rounds`: that of each.
 
-    `why`: why it was kept, or why it failed. `latency` is the median of the best round; `flash` what a board
-    needs, `size` the bytes of the artifact's files.
+    `cpu`: core-seconds, of all threads.
+    """
+
+    load: Seconds
+    best: Seconds
+    p50: Seconds
+    p95: Seconds
+    cpu: Seconds
+    rounds: tuple[Seconds, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One step of an artifact, as its runtime calls it. `share`: of the whole inference."""
+
+    name: Name
+    op: Name
+    share: Share
+    seconds: Seconds | None = None
+    instructions: Count | None = None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The type of operator that takes most. `speedup`: what no faster one could exceed; None: no bound."""
+
+    op: Name
+    share: Share
+    speedup: Number | None = None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One variant. Sizes in bytes; None: not known, or not on this machine.
+
+    `why`: why it was kept, or why it failed. `flash`: what a board needs; `size`: of the artifact's files.
+    `peak_memory`: of a process that loads and runs it. `noise`: why its times are noisy, "" if they are not.
     """
 
     target: Name
@@ -58,10 +93,11 @@ class Tried:
     flash: Count | None = None
     ram: Count | None = None
     instructions: Count | None = None
-    load: Seconds | None = None
-    latency: Seconds | None = None
-    latency_p50: Seconds | None = None
-    latency_p95: Seconds | None = None
+    timing: Timing | None = None
+    noise: Text = ""
+    peak_memory: Count | None = None
+    operators: tuple[Operator, ...] = ()
+    bound: Bound | None = None
     max_abs: Number | None = None
     tolerance_used: Number | None = None
     same_answer: Share | None = None
@@ -73,13 +109,35 @@ class Tried:
         return self.flash if self.flash is not None else self.size
 
     @property
+    def latency(self) -> float | None:
+        return None if self.timing is None else self.timing.best
+
+    @property
+    def cpu(self) -> float | None:
+        """Core-seconds of an inference."""
+        return None if self.timing is None else self.timing.cpu
+
+    @property
     def passed(self) -> bool:
         return self.state != "failed"
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What went on while variants were timed. `others`: cores' worth of time that other processes took."""
+
+    cores: tuple[Count, ...] = ()
+    others: Number | None = None
+    stolen: Number | None = None
+    noise: Text = ""
+
+
+@dataclass(frozen=True)
 class TargetReport:
-    """`prefer` and `max_drop` are the recipe's; `tried` is in the recipe's order."""
+    """`prefer` and `max_drop` are the recipe's; `tried` is in the recipe's order.
+
+    `conditions`: None if nothing was timed.
+    """
 
     id: Name
     os: Name
@@ -87,6 +145,7 @@ class TargetReport:
     tried: tuple[Tried, ...]
     prefer: Name = "latency"
     max_drop: Number | None = None
+    conditions: Conditions | None = None
 
     @property
     def kept(self) -> Tried | None:

@@ -58,6 +58,8 @@ SIZE = Figure("size", "size", "bytes", "size", lambda t: t.bytes)
 LATENCY = Figure("latency", "latency", "seconds", "latency", lambda t: t.latency, exact=False)
 INSTRUCTIONS = Figure("instructions", "instructions", "count", "latency", lambda t: t.instructions)
 RAM = Figure("ram", "RAM", "bytes", "cost", lambda t: t.ram)
+CPU = Figure("cpu", "core-seconds", "seconds", "cost", lambda t: t.cpu, exact=False)
+MEMORY = Figure("peak_memory", "peak memory", "bytes", "cost", lambda t: t.peak_memory, exact=False)
 
 
 def metric(reference: Reference) -> Figure:
@@ -69,7 +71,7 @@ def metric(reference: Reference) -> Figure:
 def figures(report: Report) -> tuple[Figure, ...]:
     """All figures that a report may know, the metric first."""
     first = () if report.reference is None else (metric(report.reference),)
-    return (*first, SIZE, LATENCY, INSTRUCTIONS, RAM)
+    return (*first, SIZE, LATENCY, INSTRUCTIONS, CPU, MEMORY, RAM)
 
 
 def known(found: Sequence[Figure], tried: Sequence[Tried]) -> tuple[Figure, ...]:

@@ -128,19 +128,11 @@ def _target(
     mine = [v for v in variants if v["target"] == name]
     return {
         **target,
-        "tried": [{**v, **_times(figures.get(f"{name}/{v['variant']}"))} for v in mine],
+        "tried": [{**v, **figures.get(f"{name}/{v['variant']}", {})} for v in mine],
         "prefer": recipe.get(f"target.{name}.prefer", "latency"),
         "max_drop": recipe.get(f"target.{name}.accept.max_drop"),
+        "conditions": measured.get("conditions", {}).get(name),
     }
-
-
-def _times(figures: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What was timed of a variant, if it was."""
-    timing = None if figures is None else figures["timing"]
-    if timing is None:
-        return {}
-    named = {"load": "load", "latency": "best", "latency_p50": "p50", "latency_p95": "p95"}
-    return {field: timing[key] for field, key in named.items()}
 
 
 def _text(value: Any) -> str:

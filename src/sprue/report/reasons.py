@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sprue.report.data import TargetReport, Tried
-from sprue.report.figures import INSTRUCTIONS, LATENCY, SIZE, Figure
-from sprue.select import NOISE
+from sprue.report.figures import INSTRUCTIONS, LATENCY, SIZE
+from sprue.timing import INDIFFERENT, compare
 
 
 def reason(tried: Tried, target: TargetReport) -> str:
@@ -17,20 +17,29 @@ def reason(tried: Tried, target: TargetReport) -> str:
     if target.prefer == "metric" and tried.drop is not None and kept.drop is not None:
         if tried.drop > kept.drop:
             return f"its metric is {tried.drop - kept.drop:.4f} worse"
-    elif target.prefer == "latency":
-        for figure in (LATENCY, INSTRUCTIONS):
-            times = figure.get(tried), figure.get(kept)
-            if times[0] is not None and times[1]:
-                return _slower(figure, times[0], times[1], tried, kept)
+    elif target.prefer == "latency" and (said := _slower(tried, kept)):
+        return said
     return _larger(tried, kept) or "no better, and later in the recipe"
 
 
-def _slower(figure: Figure, mine: float, best: float, tried: Tried, kept: Tried) -> str:
-    if mine > best * (1 + NOISE):
-        word = "slower" if figure is LATENCY else "more instructions"
-        return f"{mine / best:.2f}x {word}: {figure.text(mine)} against {figure.text(best)}"
-    how = "faster" if mine < best else "as fast"
-    return f"{how} only within noise ({NOISE:.0%}); {_larger(tried, kept) or 'later in the recipe'}"
+def _slower(tried: Tried, kept: Tried) -> str:
+    """As the build judges it: round by round where both were timed in the same ones."""
+    if tried.timing is not None and kept.timing is not None:
+        times = f"{LATENCY.text(tried.latency)} against {LATENCY.text(kept.latency)}"
+        rounds = kept.timing.rounds, tried.timing.rounds
+        if rounds[0] and len(rounds[0]) == len(rounds[1]) and min(map(min, rounds)) > 0:
+            compared = compare(*rounds)
+            ratio, slower = compared.ratio, compared.slower
+        else:
+            ratio = tried.timing.best / kept.timing.best if kept.timing.best else 1.0
+            slower = ratio > 1 + INDIFFERENT
+        if slower:
+            return f"{ratio:.2f}x slower: {times}"
+        return f"as fast, as far as can be told; {_larger(tried, kept) or 'later in the recipe'}"
+    mine, best = INSTRUCTIONS.get(tried), INSTRUCTIONS.get(kept)
+    if mine is None or not best or mine <= best:
+        return ""
+    return f"{mine / best:.2f}x the instructions: {INSTRUCTIONS.text(mine)} against {INSTRUCTIONS.text(best)}"
 
 
 def _larger(tried: Tried, kept: Tried) -> str:

@@ -13,7 +13,10 @@ from sprue.report.figures import Figure, figures
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one target; None: not known. `note` says why it is not `comparable`."""
+    """One figure of one target; None: not known. `note` says why it is not `comparable`.
+
+    `ratio`: of times that were measured round by round; `sure`: that they differ is beyond doubt.
+    """
 
     target: str
     figure: Figure
@@ -21,18 +24,22 @@ class Row:
     after: float | None
     comparable: bool = True
     note: str = ""
+    ratio: float | None = None
+    sure: bool = True
 
     @property
     def worse(self) -> float | None:
         """By how much it is worse, see `Figure.worse`; None where that cannot be said."""
         if not self.comparable or self.before is None or self.after is None:
             return None
-        return self.figure.worse(self.before, self.after)
+        return self.figure.worse(self.before, self.after) if self.ratio is None else self.ratio - 1
 
     @property
     def change(self) -> str:
         if self.before is None or self.after is None or not self.comparable:
             return ""
+        if self.ratio is not None:
+            return f"{self.ratio - 1:+.1%}".replace("%", " %")
         return self.figure.change(self.before, self.after)
 
     def json(self) -> dict[str, object]:
