@@ -142,7 +142,7 @@ class OnnxRuntime:
             "int8-dynamic": (QuantizeDynamic(reduce_range=narrow),),
             "int8-static": (
                 QuantizeStatic(
-                    activations="uint8", reduce_range=narrow, float_outputs=True, exclude=variant.float_layers
+                    activations="uint8", pair_safe=narrow, float_outputs=True, exclude=variant.float_layers
                 ),
             ),
         }

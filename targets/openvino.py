@@ -37,6 +37,7 @@ from ._findings import (
     deviation_findings,
     execution,
     flash_findings,
+    has_wide_dot,
     precision_findings,
     takes,
 )
@@ -155,7 +156,7 @@ class OpenVino:
             raise SprueError(f"OpenVINO cannot convert the model: {_reason(error)}", remedy=REMEDY) from error
         made = _keep_inputs(made, model)
         if variant.precision == "int8-static":
-            made = _quantize(made, model, calibration, variant.float_layers)
+            made = _quantize(made, model, calibration, variant)
         runtime.save_model(made, out / ENTRY, compress_to_fp16=variant.precision == "float16")
         _renumber(out / ENTRY)
         (out / PROPERTIES).write_bytes(canonical({"CPU": _properties(variant)}))
@@ -284,11 +285,12 @@ def _hidden(*packages: str) -> Iterator[None]:
             del sys.modules[package]
 
 
-def _quantize(made: Model, model: ModelProto, calibration: Samples, exclude: tuple[str, ...]) -> Model:
-    """int8 by NNCF's post-training quantization, on every calibration sample; `exclude` stay in float.
+def _quantize(made: Model, model: ModelProto, calibration: Samples, variant: Variant) -> Model:
+    """int8 by NNCF's post-training quantization, on every calibration sample.
 
     NNCF would take the mean of the samples' ranges, which clips; we take the widest. It would keep only the
-    first layer's weights within 7 bits; x86 without VNNI needs that for all of them. Its SmoothQuant moved a
+    first layer's weights within 7 bits; x86 without VNNI needs that for all of them, and NNCF offers nothing
+    between that and all 8 (`sprue.passes.saturation` does, for onnxruntime). Its SmoothQuant moved a
     small masked transformer 20 times further from float than leaving it out (0.17 against 0.0075).
     """
     check_weights(model)
@@ -299,7 +301,7 @@ def _quantize(made: Model, model: ModelProto, calibration: Samples, exclude: tup
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
         advanced = nncf.AdvancedQuantizationParameters(
-            overflow_fix=OverflowFix.ENABLE,
+            overflow_fix=OverflowFix.DISABLE if has_wide_dot(variant.target) else OverflowFix.ENABLE,
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1),
         )
@@ -310,6 +312,7 @@ def _quantize(made: Model, model: ModelProto, calibration: Samples, exclude: tup
                 made,
                 nncf.Dataset(feeds),
                 subset_size=len(feeds),
+                ignored_scope=nncf.IgnoredScope(patterns=_layers(variant), validate=False),
                 advanced_parameters=advanced,
                 model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             )
@@ -318,6 +321,11 @@ def _quantize(made: Model, model: ModelProto, calibration: Samples, exclude: tup
                 f"NNCF could not quantize the model: {_reason(error)}",
                 remedy="leave 'int8-static' out of `precision` for openvino",
             ) from error
+
+
+def _layers(variant: Variant) -> list[str]:
+    """What the importer makes of layers that stay in float: `Conv`, or `Conv/WithoutBiases` and an Add."""
+    return [f"^{re.escape(name + MARK)}(/.*)?$" for name in variant.float_layers]
 
 
 def _marked(model: ModelProto) -> ModelProto:

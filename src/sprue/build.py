@@ -246,6 +246,8 @@ def _judged(
     verdict = _json(cache, verify, "verdict.json")
     assert compiled.entry is not None
     result = judge(variant, verdict, cache.size(compiled.entry), planned.choice.accept, reference)
+    if planned.saturation and (known := outcomes[planned.saturation]).entry is not None:
+        result = replace(result, notes={**result.notes, **_json(cache, known, "saturation.json")["notes"]})
     return Tried(planned, result, compiled.entry, verify.entry)
 
 

@@ -48,6 +48,7 @@ class Planned:
     missing: SprueError | None = None
     why: str = ""
     mixed: bool = False
+    saturation: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,26 @@ class _Steps:
         outputs = [Output(name, "model.onnx") for name in (self.made.source, *(a.name for a in passes))]
         check = self._check(outputs[len(compressed)])
         compiled = self._compile(outputs[-1], check.name)
-        return [check, *passes, compiled, self._verify(compiled.name)]
+        made = [check, *passes, compiled, self._verify(compiled.name)]
+        if self._pair_safe():
+            before, after = outputs[-2:]
+            made.append(self._saturation({"float": before, "quantized": after}))
+        return made
+
+    def _pair_safe(self) -> bool:
+        """Whether the last pass keeps int8 right on x86 without VNNI: then say which layers needed it."""
+        passes = self.backend.passes(self.artifact)
+        return bool(passes) and bool(getattr(passes[-1], "pair_safe", False))
+
+    def _saturation(self, models: Mapping[str, Output]) -> Action:
+        inputs = {**models, **self._calibration(True, self.variant.id)}
+        tools = packages("onnxruntime") | {"passes": code(Path(sprue.passes.__path__[0]))}
+        return _action(self._name(self.artifact, "saturation"), "find_saturation", inputs, {}, tools)
 
     def planned(self) -> Planned:
         check, compiled = (self._name(self.artifact, s) for s in ("check", "compile"))
-        return Planned(self.choice, self.variant, check, compiled, self._name(self.variant, "verify"))
+        named = Planned(self.choice, self.variant, check, compiled, self._name(self.variant, "verify"))
+        return replace(named, saturation=self._name(self.artifact, "saturation") if self._pair_safe() else "")
 
     def _name(self, variant: Variant, step: str) -> str:
         return f"{self.made.recipe.name}/{variant.target.id}/{variant.id}/{step}"

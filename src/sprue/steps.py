@@ -85,6 +85,16 @@ def layer_sensitivity(inputs: Inputs, params: Params, out: Path) -> None:
     _write(out / "sensitivity.json", [asdict(layer) for layer in ranked])
 
 
+def find_saturation(inputs: Inputs, params: Params, out: Path) -> None:
+    """float model + quantized model + calibration -> saturation.json: the layers that were repaired."""
+    from sprue.saturation import REPAIRED, saturating
+
+    float_model, quantized = (graph.read_model(inputs[n]) for n in ("float", "quantized"))
+    found = saturating(float_model, quantized, _samples(inputs))
+    notes = {REPAIRED: ", ".join(str(layer) for layer in found)} if found else {}
+    _write(out / "saturation.json", {"layers": [asdict(layer) for layer in found], "notes": notes})
+
+
 def apply_pass(inputs: Inputs, params: Params, out: Path) -> None:
     """model [+ calibration] -> model.onnx after one pass."""
     module, _, name = params["pass"].partition(":")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import platform
 import re
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from sprue.backend import Variant, find
 from sprue.errors import SprueError
+from sprue.passes.simplify import Simplify
 from sprue.target import Precision, load_target
 from sprue.variant import Settings
 
@@ -179,6 +183,7 @@ def test_compiling_loads_no_telemetry_and_says_nothing_in_a_process_of_its_own(
     np.savez(tmp_path / "samples.npz", allow_pickle=False, **tiny_cnn[1])
     script = """
 import sys, numpy as np
+from dataclasses import replace
 from pathlib import Path
 from sprue.backend import Variant, find
 from sprue.graph import read_model
@@ -200,3 +205,41 @@ assert isinstance(wrapper.telemetry, wrapper.NNCFTelemetryStub)
         timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+ANSWER = """
+import sys, numpy, openvino
+core = openvino.Core()
+model = core.compile_model(core.read_model(sys.argv[1]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+numpy.save(sys.argv[3], model(numpy.load(sys.argv[2]))[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="AVX2 is an instruction set of x86")
+def test_int8_gives_the_same_answers_with_avx2_alone(tiny_cnn: Case, tmp_path: Path) -> None:
+    """oneDNN is told to use no instruction beyond AVX2; QEMU's Haswell gives the same, bit by bit."""
+    made = compiled(tiny_cnn, "int8-static", tmp_path)
+    np.save(tmp_path / "x.npy", tiny_cnn[1]["image"])
+    answers = []
+    for isa in ("AVX2", "ALL"):
+        answer = tmp_path / f"{isa}.npy"
+        subprocess.run(
+            [sys.executable, "-c", ANSWER, str(made / "model.xml"), str(tmp_path / "x.npy"), str(answer)],
+            env={**os.environ, "ONEDNN_MAX_CPU_ISA": isa},
+            check=True,
+        )
+        answers.append(np.load(answer))
+    np.testing.assert_allclose(answers[0], answers[1], rtol=0, atol=1e-6)
+
+
+def test_a_layer_that_is_to_stay_in_float_is_not_quantized(tiny_cnn: Case, tmp_path: Path) -> None:
+    def integer_weights(float_layers: tuple[str, ...]) -> int:
+        wanted = replace(variant("int8-static"), float_layers=float_layers)
+        model = Simplify().apply(tiny_cnn[0], {})
+        out = tmp_path / str(len(float_layers))
+        out.mkdir()
+        BACKEND.compile(model, wanted, tiny_cnn[1], out)
+        return (out / "model.xml").read_text().count('element_type="i8"')
+
+    assert [integer_weights(layers) for layers in ((), ("conv",), ("conv", "gemm"))] == [2, 1, 0]

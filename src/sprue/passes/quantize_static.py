@@ -24,6 +24,7 @@ from sprue.graph import inputs, normalise, serialise, weights
 from sprue.passes.masks import WEIGHTED, finite_masks, infinite_weights, masking_nodes
 from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.quiet import quiet_onnxruntime
+from sprue.passes.saturation import repaired
 from sprue.passes.simplify import first_line
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class QuantizeStatic:
     TensorRT wants) or not. With asymmetric ones the zero point does what Relu did, so Relu is dropped; with
     symmetric ones Relu stays, with no pair between it and the operator before it.
 
-    `reduce_range` keeps weights within 7 bits: x86 processors without VNNI add pairs of u8 * s8 products in
-    16 bits, which saturate with 8-bit weights (wrong results, no error). Use it wherever onnxruntime on x86
-    may run the artifact.
+    `pair_safe` keeps neighbouring weights so small that the sums of their products with u8 activations fit
+    into 16 bits, see `sprue.passes.saturation`: x86 processors without VNNI clamp them (wrong results, no
+    error). Use it wherever onnxruntime on x86 may run the artifact.
 
     The nodes through which an attention mask flows stay in float, see `sprue.passes.masks`.
 
@@ -63,7 +64,7 @@ class QuantizeStatic:
     per_channel: bool = True
     activations: Literal["int8", "uint8"] = "int8"
     symmetric: bool = False
-    reduce_range: bool = False
+    pair_safe: bool = False
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
     op_types: tuple[str, ...] = ()
     float_outputs: bool = False
@@ -73,7 +74,7 @@ class QuantizeStatic:
     """Names of nodes to leave in float, with what lies between them and the next quantized layers: rounding
     that no integer kernel profits from would only cost exactness."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs_calibration: ClassVar[bool] = True
 
     def tools(self) -> dict[str, str]:
@@ -90,6 +91,8 @@ class QuantizeStatic:
         # the histogram methods stack the portions, which must then be of one size
         feeds = list(calibration_feeds(model, calibration, chunk=CHUNK if self.method == "minmax" else 1))
         made = self._quantize(model, feeds)
+        if self.pair_safe:
+            made = repaired(made, weights(model))
         if self.float_outputs:
             made = _without_pairs_at_outputs(made)
         return normal_form(_bypass_pairs_before_relu(made) if self.symmetric else made)
@@ -121,7 +124,6 @@ class QuantizeStatic:
                     op_types_to_quantize=sorted(self.op_types) or None,
                     nodes_to_exclude=[*_around(model, self.exclude), *masking_nodes(normalise(model))],
                     per_channel=self.per_channel,
-                    reduce_range=self.reduce_range,
                     activation_type=q.QuantType.QInt8 if self.activations == "int8" else q.QuantType.QUInt8,
                     weight_type=q.QuantType.QInt8,
                     calibrate_method=methods[self.method],
