@@ -7,11 +7,9 @@ format that `benchmark_app -load_config` reads).
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
 import xml.etree.ElementTree as ET  # only to rewrite what OpenVINO has just written
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from operator import gt
@@ -28,8 +26,6 @@ from sprue.canonical import canonical
 from sprue.errors import SprueError
 from sprue.graph import TensorSpec, inputs, serialise
 from sprue.passes.normal_form import nodes
-from sprue.passes.quantize_static import calibration_feeds, check_weights
-from sprue.passes.quiet import quiet
 from sprue.passes.simplify import Simplify
 
 from ._findings import (
@@ -41,6 +37,7 @@ from ._findings import (
     precision_findings,
     takes,
 )
+from ._nncf import first_reason, hidden, quantize
 from ._offers import FLOAT, int8_feature, with_feature
 from ._portions import FREE, run_in_portions
 from ._profiler import counted
@@ -153,10 +150,14 @@ class OpenVino:
         try:
             made = runtime.Core().read_model(serialise(_marked(model)), b"")
         except RuntimeError as error:
-            raise SprueError(f"OpenVINO cannot convert the model: {_reason(error)}", remedy=REMEDY) from error
+            raise SprueError(
+                f"OpenVINO cannot convert the model: {first_reason(error)}", remedy=REMEDY
+            ) from error
         made = _keep_inputs(made, model)
         if variant.precision == "int8-static":
-            made = _quantize(made, model, calibration, variant)
+            made = quantize(
+                made, model, calibration, _layers(variant), narrow=not has_wide_dot(variant.target)
+            )
         runtime.save_model(made, out / ENTRY, compress_to_fp16=variant.precision == "float16")
         _renumber(out / ENTRY)
         (out / PROPERTIES).write_bytes(canonical({"CPU": _properties(variant)}))
@@ -192,7 +193,7 @@ class OpenVinoRunner:
             self._request = core.compile_model(model, "CPU", _properties(variant)).create_infer_request()
         except (RuntimeError, TypeError) as error:
             raise SprueError(
-                f"OpenVINO does not load it: {_reason(error)}", where=str(files[0]), remedy=DAMAGED
+                f"OpenVINO does not load it: {first_reason(error)}", where=str(files[0]), remedy=DAMAGED
             ) from error
         fixed = [s.shape[0] for s in self._specs if s.shape and s.shape[0] is not None]
         self._fixed = bool(fixed)
@@ -216,7 +217,7 @@ class OpenVinoRunner:
         try:
             made = self._request.infer(feeds, share_inputs=True)
         except RuntimeError as error:
-            raise SprueError(f"OpenVINO failed while running: {_reason(error)}") from error
+            raise SprueError(f"OpenVINO failed while running: {first_reason(error)}") from error
         return dict(zip(self._outputs, made.values(), strict=True))
 
 
@@ -264,63 +265,13 @@ def _properties(variant: Variant) -> dict[str, str]:
 
 
 def _openvino() -> ModuleType:
-    with _hidden("openvino_telemetry"):
+    with hidden("openvino_telemetry"):
         import openvino
     return openvino  # type: ignore[no-any-return]  # a module; openvino is not followed
 
 
 def _core() -> Core:
     return _openvino().Core()
-
-
-@contextlib.contextmanager
-def _hidden(*packages: str) -> Iterator[None]:
-    """Import as if these were not installed: telemetry calls home; torch costs a second and is not used."""
-    hidden = [p for p in packages if p not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how Python marks "not there"
-    try:
-        yield
-    finally:
-        for package in hidden:
-            del sys.modules[package]
-
-
-def _quantize(made: Model, model: ModelProto, calibration: Samples, variant: Variant) -> Model:
-    """int8 by NNCF's post-training quantization, on every calibration sample.
-
-    NNCF would take the mean of the samples' ranges, which clips; we take the widest. It would keep only the
-    first layer's weights within 7 bits; x86 without VNNI needs that for all of them, and NNCF offers nothing
-    between that and all 8 (`sprue.passes.saturation` does, for onnxruntime). Its SmoothQuant moved a
-    small masked transformer 20 times further from float than leaving it out (0.17 against 0.0075).
-    """
-    check_weights(model)
-    feeds = list(calibration_feeds(model, calibration, chunk=1))
-    with quiet(), _hidden("openvino_telemetry", "torch"):
-        import nncf
-        from nncf.quantization.advanced_parameters import OverflowFix
-        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-        advanced = nncf.AdvancedQuantizationParameters(
-            overflow_fix=OverflowFix.DISABLE if has_wide_dot(variant.target) else OverflowFix.ENABLE,
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1),
-        )
-        has = {n.op_type for n in model.graph.node}
-        transformer = "Attention" in has or {"LayerNormalization", "Softmax"} <= has
-        try:
-            return nncf.quantize(
-                made,
-                nncf.Dataset(feeds),
-                subset_size=len(feeds),
-                ignored_scope=nncf.IgnoredScope(patterns=_layers(variant), validate=False),
-                advanced_parameters=advanced,
-                model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-            )
-        except Exception as error:  # NNCF's errors and OpenVINO's share no base class but Exception
-            raise SprueError(
-                f"NNCF could not quantize the model: {_reason(error)}",
-                remedy="leave 'int8-static' out of `precision` for openvino",
-            ) from error
 
 
 def _layers(variant: Variant) -> list[str]:
@@ -394,15 +345,7 @@ def _conversion_findings(model: ModelProto, message: str) -> list[Finding]:
             found.append(
                 Finding("operator", node.name or next(iter(node.output), ""), node.op_type, reason, REMEDY)
             )
-    return found or [Finding("operator", "", "", _reason(RuntimeError(message)), REMEDY)]
-
-
-def _reason(error: Exception) -> str:
-    """The lines of an OpenVINO message that say something: without source places and advertisement."""
-    lines = [line.strip(" -\t") for line in str(error).splitlines()]
-    noise = ("Exception from", "Check '", "FrontEnd API failed", "To facilitate", "Summary", "Model wasn't")
-    kept = [line for line in lines if line and not line.startswith(noise)]
-    return "; ".join(kept[:2]) or str(error).strip()
+    return found or [Finding("operator", "", "", first_reason(RuntimeError(message)), REMEDY)]
 
 
 BACKEND = OpenVino()
