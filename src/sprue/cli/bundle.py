@@ -10,6 +10,7 @@ from sprue.cli import (
     _bundle_archive,
     _bundle_diff,
     _bundle_install,
+    _bundle_rebuild,
     _bundle_store,
     _bundle_trust,
     _options,
@@ -129,4 +130,5 @@ _bundle_trust.register(command, _options.bundle_folder)
 _bundle_archive.register(command, _options.bundle_folder)
 _bundle_diff.register(command, _options.bundle_folder)
 _bundle_install.register(command, _options.bundle_folder)
+_bundle_rebuild.register(command, _options.bundle_folder)
 _bundle_store.register(command)
