@@ -53,6 +53,7 @@ def merge(parts: Mapping[str, Arrived], folder: Path) -> Manifest:
     each = list({id(p): p for p in parts.values()}.values())
     for one, other in combinations(each, 2):
         _must_agree(one, other)
+    tools = _toolchain(each)
     try:
         evidence = {VARIANTS: _variants(parts), PARITY: _parity(parts), MEASUREMENTS: _measurements(each)}
     except (KeyError, TypeError, AttributeError) as error:
@@ -66,7 +67,7 @@ def merge(parts: Mapping[str, Arrived], folder: Path) -> Manifest:
     entries = {t.id: t for part in each for t in part.manifest.targets}
     fields["targets"] = [entries[target].model_dump(mode="json") for target in parts]
     fields["metrics"] = {k: v for part in each for k, v in part.manifest.metrics.items()}
-    fields["toolchain"] = _toolchain(each)
+    fields["toolchain"] = tools
     return freeze(folder, fields)
 
 
@@ -123,7 +124,13 @@ def _toolchain(parts: Sequence[Arrived]) -> dict[str, str]:
 
 
 def _variants(parts: Mapping[str, Arrived]) -> list[Any]:
-    return [v for target, part in parts.items() for v in part.json(VARIANTS) if v["target"] == target]
+    found: list[Any] = []
+    for target, part in parts.items():
+        mine = [v for v in part.json(VARIANTS) if v["target"] == target]
+        if not mine:
+            raise KeyError(target)
+        found += mine
+    return found
 
 
 def _parity(parts: Mapping[str, Arrived]) -> dict[str, Any]:
