@@ -22,8 +22,9 @@ from sprue.errors import CheckError, SprueError
 from sprue.measured import Measured
 from sprue.plan import Plan, Planned, measure, memory, parity
 from sprue.recipe import Choice, Recipe
-from sprue.select import Result, judge, select
+from sprue.select import Result, judge, nearest, select
 from sprue.widen import wider
+from sprue.worth import weighed
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class TargetBuild:
     tried: tuple[Tried, ...]
     kept: Tried | None
     conditions: Mapping[str, Any] | None = None
+
+    @property
+    def nearest(self) -> Tried | None:
+        """Where nothing is kept, the variant that came nearest."""
+        found = None if self.kept is not None else nearest([t.result for t in self.tried])
+        return next((t for t in self.tried if t.result is found), None)
 
 
 @dataclass(frozen=True)
@@ -283,7 +290,9 @@ def _chosen(
         mine = [
             _timed(t, timing, outcomes, cache) if t.planned.variant.id in timing.inputs else t for t in mine
         ]
-    kept = select([t.result for t in mine], choice.prefer)
+    results = weighed([t.result for t in mine], choice.prefer)
+    mine = [replace(t, result=result) for t, result in zip(mine, results, strict=True)]
+    kept = select(results, choice.prefer)
     conditions = _conditions(timing, outcomes, cache)
     return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None), conditions)
 

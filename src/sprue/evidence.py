@@ -94,6 +94,7 @@ def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:
     return {
         "target": target.choice.target.id,
         "how": {k: v for k, v in asdict(variant).items() if k != "target"},
+        "offered": tried.planned.why,
         "selected": selected,
         "why": why(result, [t.result for t in target.tried], target.choice.prefer)
         if selected

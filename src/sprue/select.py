@@ -1,7 +1,8 @@
 """Judging and selecting: which variants keep what the recipe asks for, and which of those is kept.
 
 A variant is `verified` (its artifact ran, natively or emulated, and passed), `prepared` (it passed as far as
-that can be known here, but the artifact itself was not executed), or `failed`. Of those that cannot be told
+that can be known here, but the artifact itself was not executed), `refused` (it passed, and is not worth it,
+see worth.py), or `failed`. Of those that cannot be told
 from the fastest (see timing.py) the smaller artifact wins, then the recipe's order.
 """
 
@@ -15,9 +16,10 @@ from sprue.backend import Variant
 from sprue.measured import Measured
 from sprue.metric import METRICS
 from sprue.recipe import Accept, Preference
+from sprue.target import Target
 from sprue.timing import Timing, compare
 
-State = Literal["verified", "prepared", "failed"]
+State = Literal["verified", "prepared", "refused", "failed"]
 
 NOISE = 0.10
 """Of the latency, where two artifacts could not be timed side by side."""
@@ -27,8 +29,9 @@ NOISE = 0.10
 class Result:
     """What became of one variant. Times in seconds, sizes in bytes, None: not known.
 
-    `reason` says why it failed. `broken`: it failed not by a judgement but by a crash, an error or a missing
-    package, so that the build as a whole did not do what it was asked for.
+    `reason` says why it failed or was refused. `broken`: it failed not by a judgement but by a crash, an
+    error or a missing package, so that the build as a whole did not do what it was asked for. `over`: how
+    many times what is allowed it took of its tightest allowance; None where it could not be judged.
     """
 
     variant: Variant
@@ -45,8 +48,13 @@ class Result:
     max_abs: float | None = None
     tolerance_used: float | None = None
     same_answer: float | None = None
+    over: float | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
+
+    @property
+    def passed(self) -> bool:
+        return self.state in ("verified", "prepared")
 
     @property
     def timing(self) -> Timing | None:
@@ -91,23 +99,41 @@ def judge(
         max_abs=max(float(o["max_abs"]) for o in outputs.values()),
         tolerance_used=float(outputs[worst]["used"]),
         same_answer=min(same) if same else None,
+        over=_over(verdict, drop, accept.max_drop, variant.target, size),
         notes=profile["notes"],
     )
 
 
+def _over(verdict: Mapping[str, Any], drop: float, allowed: float, target: Target, size: int) -> float:
+    """The largest share of what is allowed that was taken, 1 being all of it."""
+    profile = verdict["profile"]
+    flash = profile["flash"] if profile["flash"] is not None else size
+    needs = [(profile["ram"], target.limit_ram), (flash, target.limit_flash)]
+    shares = [float(o["used"]) for o in verdict["outputs"].values()]
+    shares.append(drop / allowed if allowed > 0 else 1 + drop if drop > 0 else 0.0)
+    shares += [need / limit for need, limit in needs if need is not None and limit]
+    return float(f"{max(0.0, *shares):.4g}")
+
+
+def nearest(results: Sequence[Result]) -> Result | None:
+    """Of those that failed, the one that would need the least more; None if none could be judged."""
+    judged = [r for r in results if r.state == "failed" and r.over is not None]
+    return min(judged, key=lambda r: (r.over or 0.0, stored_bytes(r))) if judged else None
+
+
 def select(results: Sequence[Result], prefer: Preference) -> Result | None:
     """The one to keep of those that passed; None if none did."""
-    passed = [r for r in results if r.state != "failed"]
+    passed = [r for r in results if r.passed]
     if not passed:
         return None
     # What was executed is worth more than what was not, whatever its figures.
     passed = [r for r in passed if r.state == "verified"] or passed
-    return min(_best(passed, prefer), key=_bytes)
+    return min(_best(passed, prefer), key=stored_bytes)
 
 
 def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
     """The reason for a selection, in words."""
-    passed = [r for r in results if r.state != "failed"]
+    passed = [r for r in results if r.passed]
     if len(passed) == 1:
         return "the only candidate" if len(results) == 1 else "the only candidate that passed"
     rivals = [r for r in passed if r.state == winner.state]
@@ -123,14 +149,14 @@ def _best(rivals: Sequence[Result], prefer: Preference) -> list[Result]:
     if prefer == "latency" and all(r.timing is not None for r in rivals):
         fastest = rivals[0]
         for rival in rivals[1:]:
-            if _ratio(fastest, rival)[0] < 1:
+            if times_as_long(fastest, rival)[0] < 1:
                 fastest = rival
-        return [r for r in rivals if not _ratio(fastest, r)[1]]
+        return [r for r in rivals if not times_as_long(fastest, r)[1]]
     costs = [_cost(r, prefer) for r in rivals]
     return [r for r, cost in zip(rivals, costs, strict=True) if cost == min(costs)]
 
 
-def _ratio(first: Result, second: Result) -> tuple[float, bool]:
+def times_as_long(first: Result, second: Result) -> tuple[float, bool]:
     """How many times as long the second takes, and whether it is slower beyond doubt."""
     assert first.timing is not None
     assert second.timing is not None
@@ -144,15 +170,16 @@ def _ratio(first: Result, second: Result) -> tuple[float, bool]:
 def _cost(result: Result, prefer: Preference) -> float:
     """What is to be small. Latency is counted in instructions where only an emulator ran the artifact."""
     if prefer == "size":
-        return float(_bytes(result))
+        return float(stored_bytes(result))
     if prefer == "metric":
         return result.drop if result.drop is not None else 0.0
     if result.timing is not None:
         return result.timing.best
-    return float(result.instructions if result.instructions is not None else _bytes(result))
+    return float(result.instructions if result.instructions is not None else stored_bytes(result))
 
 
-def _bytes(result: Result) -> int:
+def stored_bytes(result: Result) -> int:
+    """The flash that an artifact takes, or the size of its files."""
     return result.flash if result.flash is not None else result.size or 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sprue.build import Build, TargetBuild, Tried
@@ -15,8 +17,14 @@ if TYPE_CHECKING:
     from sprue.gate import Held
 
 
-def summarise(build: Build, bundle: tuple[str, Path] | None, held: Held | None = None) -> dict[str, Any]:
-    """`bundle`: id and folder of what was frozen. `held`: how it compares with a bundle from before."""
+def summarise(
+    build: Build,
+    bundle: tuple[str, Path] | None,
+    held: Held | None = None,
+    aside: Mapping[str, Path] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """`bundle`: id and folder of what was frozen. `held`: how it compares with a bundle from before. `aside`:
+    folders of what came nearest, by target."""
     return {
         "ok": build.ok and (held is None or held.ok),
         "recipe": build.recipe.name,
@@ -25,7 +33,7 @@ def summarise(build: Build, bundle: tuple[str, Path] | None, held: Held | None =
         "reference": dict(build.reference),
         "partial": build.recipe.partial,
         "parity": build.parity,
-        "targets": [_target(t) for t in build.targets],
+        "targets": [_target(t, aside) for t in build.targets],
         "actions": {name: outcome.state for name, outcome in build.outcomes.items()},
         "gate": None if held is None else held.json(),
         "bundle": None if bundle is None else {"id": bundle[0], "folder": str(bundle[1])},
@@ -100,10 +108,24 @@ def result_json(result: Result) -> dict[str, Any]:
     return {"variant": result.variant.id, **values, "notes": dict(result.notes), "measured": measured}
 
 
-def _target(target: TargetBuild) -> dict[str, Any]:
+def _nearest(target: TargetBuild, aside: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Where nothing passed: what came nearest, and the folder where it was kept aside."""
+    if (found := target.nearest) is None:
+        return None
+    folder = aside.get(target.choice.target.id)
+    over = found.result.over
+    return {
+        "variant": found.planned.variant.id,
+        "over": over,
+        "folder": None if folder is None else str(folder),
+    }
+
+
+def _target(target: TargetBuild, aside: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "target": target.choice.target.id,
         "kept": target.kept.planned.variant.id if target.kept else None,
+        "nearest": _nearest(target, aside),
         "conditions": target.conditions,
         "variants": [_tried(t) for t in target.tried],
     }
@@ -114,5 +136,6 @@ def _tried(tried: Tried) -> dict[str, Any]:
     said = {
         "remedy": failure.remedy if failure else "",
         "log": str(failure.log) if failure and failure.log else None,
+        "offered": tried.planned.why,
     }
     return result_json(tried.result) | said

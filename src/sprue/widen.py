@@ -71,7 +71,7 @@ def _mixed(plan: Plan, base: Planned, results: Sequence[tuple[Planned, Result]],
         return plan.with_actions([ranking])
     layers = [layer["node"] for layer in known]
     probes = {len(p.variant.float_layers): r for p, r in results if _probe_of(base, p)}
-    count = next_count(len(layers), {0: False} | {n: r.state != "failed" for n, r in probes.items()})
+    count = next_count(len(layers), {0: False} | {n: r.passed for n, r in probes.items()})
     if count is None:
         return plan
     variant = replace(base.variant, float_layers=tuple(layers[:count]))

@@ -330,3 +330,6 @@ def test_an_artifact_outside_its_tolerance_fails_the_build(
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"output 'y' leaves its tolerance by a factor of {factor:.3g}: " in done.stdout
     assert store(project) == []
+    came, _, folder = done.stdout.strip().rpartition("; it is kept aside in ")
+    assert came.endswith(f"drifts-float32 came nearest, at {factor:.3g} times what is allowed")
+    assert [p.name for p in Path(folder).iterdir()] == ["model.onnx"]

@@ -110,7 +110,7 @@ def _print_noise(summary: Summary) -> None:
 def _print_failures(summary: Summary) -> None:
     for target in summary["targets"]:
         for variant in target["variants"]:
-            if variant["state"] == "failed":
+            if variant["state"] in ("failed", "refused"):
                 click.echo(f"{target['target']} {variant['variant']}: {variant['reason']}")
                 for line in (variant["remedy"], f"log: {variant['log']}" if variant["log"] else ""):
                     if line:
@@ -143,6 +143,11 @@ def _print_end(summary: Summary) -> None:
         if (gate := summary["gate"]) is not None and not gate["ok"]:
             why = f"worse than {gate['against']}: {'; '.join(gate['reasons'])}"
         click.echo(f"{click.style('no bundle:', fg='red', bold=True)} {why}")
+        for target in summary["targets"]:
+            if (nearest := target["nearest"]) is not None:
+                place = f"; it is kept aside in {nearest['folder']}" if nearest["folder"] else ""
+                near = f"{nearest['variant']} came nearest, at {nearest['over']:.3g} times what is allowed"
+                click.echo(f"  {target['target']}: {near}{place}")
 
 
 def _relative(folder: Path) -> Path:

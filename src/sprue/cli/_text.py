@@ -10,7 +10,7 @@ from sprue.units import count, seconds, size
 
 __all__ = ["count", "seconds", "size", "state", "table"]
 
-STATE_COLOURS = {"verified": "green", "prepared": "yellow", "failed": "red"}
+STATE_COLOURS = {"verified": "green", "prepared": "yellow", "refused": "magenta", "failed": "red"}
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

@@ -159,13 +159,14 @@ class _Asked:
     def settle(self, made: Build, cache: Cache, held: Held | None) -> Summary:
         """Freeze what is good, and remember the answer."""
         from sprue import last_build, settled
+        from sprue.aside import keep_aside
         from sprue.evidence import findings
         from sprue.summary import dependencies, summarise
 
         bundle = None
         if not made.ok or (held is not None and not held.ok):
             last_build.keep(cache.folder, made.recipe.path, self._part, findings(made))
-            return summarise(made, None, held)
+            return summarise(made, None, held, keep_aside(made, cache))
         if self.store is not None:
             from sprue.bundle.store import Store
             from sprue.snapshot import snapshot

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sprue.durable import sweep
 from sprue.engine.cache import Cache, Entry, decoded
 
-HINTS = ("settled", "reports", "last", "logs")
+HINTS = ("settled", "reports", "last", "logs", "aside")
 """Folders of files that stand for themselves: losing one costs time, or a log."""
 
 

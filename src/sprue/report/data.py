@@ -25,7 +25,7 @@ def _visible(text: str) -> str:
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_visible)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_visible)]
 
-State = Literal["verified", "prepared", "failed"]
+State = Literal["verified", "prepared", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Tried:
 
     @property
     def passed(self) -> bool:
-        return self.state != "failed"
+        return self.state in ("verified", "prepared")
 
 
 @dataclass(frozen=True)
