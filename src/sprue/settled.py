@@ -5,8 +5,9 @@ environment, and the bundle's files, each with its digest and its stamp. While a
 does. A stamp is what git takes for one: inode, size, times of change. As in git, a file that was changed
 within the clock's grain of being read, or since, is not believed but hashed.
 
-A record is two lines of JSON, the answer in the second, below the digest of both. Records are hints: losing
-or distrusting one costs a build that finds everything cached.
+A record is three lines of JSON below their digest: what it depends on with stamps, the digests of that, the
+answer. The first is all that must be read while nothing changes. Records are hints: losing or distrusting
+one costs a build that finds everything cached.
 """
 
 from __future__ import annotations
@@ -17,21 +18,24 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from sprue.canonical import canonical, digest, file_digest
 from sprue.durable import write_file
 
-FORMAT = 1
+FORMAT = 2
 DAY = 86400 * 10**9
 GRAIN = 2_000_000_000
 """Nanoseconds: the coarsest time stamps of common file systems (FAT, some network shares)."""
 
 Stamp = tuple[int, int, int, int]
+Look = Callable[[str], Stamp]
+SHARED = 4096
+"""Files whose stamps are remembered while one command looks at many records: what recipes share."""
 
 
 def question(recipe: Path, **options: Any) -> dict[str, Any]:
@@ -51,7 +55,12 @@ class Recalled:
         return made
 
 
-def recall(folder: Path, asked: Mapping[str, Any]) -> Recalled | None:
+def looking() -> Look:
+    """For the `recall`s of one command: looks once at a file that many records name."""
+    return lru_cache(SHARED)(_stamp)
+
+
+def recall(folder: Path, asked: Mapping[str, Any], look: Look | None = None) -> Recalled | None:
     """The answer of an earlier build, if nothing has changed since. None if it must be looked into."""
     now = time.time_ns()
     try:
@@ -61,17 +70,18 @@ def recall(folder: Path, asked: Mapping[str, Any]) -> Recalled | None:
                 os.utime(stream.fileno())  # for `cache gc`, which removes what was used longest ago
         if digest(said).encode() != sha:
             return None
-        first, _, answer = said.partition(b"\n")
+        first, digests, answer = said.split(b"\n", 2)
         record = json.loads(first)
         if record["format"] != FORMAT or record["asked"] != asked:
             return None
         recalled = Recalled(record["brief"], answer)
         at = min(record["at"], now)  # later than now: by a clock that has been set back since
-        doubtful = [f for f in record["files"] if not _believed(f, at)]
+        doubtful = {f[0] for f in record["files"] if not _believed(f, at, look or _stamp)}
         if doubtful:
-            if any(file_digest(Path(name)) != sha for name, sha, *_ in doubtful):
+            names = [f[0] for f in record["files"]]
+            files = dict(zip(map(Path, names), json.loads(digests), strict=True))
+            if any(file_digest(path) != sha for path, sha in files.items() if str(path) in doubtful):
                 return None
-            files = {Path(name): sha for name, sha, *_ in record["files"]}
             remember(folder, asked, recalled.brief, recalled.answer(), files, since=now)
         return recalled
     except (OSError, ValueError, KeyError, TypeError):
@@ -93,9 +103,9 @@ def remember(
     here with its new stamp beside its old digest, so the stamp must not be believed.
     """
     with contextlib.suppress(OSError):
-        stamps = [[str(path), sha, *_stamp(path)] for path, sha in files.items()]
+        stamps = [[str(path), *_stamp(str(path))] for path in files]
         record = {"format": FORMAT, "asked": asked, "at": since, "files": stamps, "brief": brief}
-        said = json.dumps(record).encode() + b"\n" + json.dumps(answer).encode()
+        said = "\n".join(map(json.dumps, (record, list(files.values()), answer))).encode()
         path = Path(_path(folder, asked))
         write_file(path, digest(said).encode() + b"\n" + said, durable=False)
 
@@ -114,7 +124,8 @@ def environment() -> str:
             for entry in entries:
                 if entry.name.endswith((".dist-info", ".egg-info")):
                     packages.append([entry.path, entry.stat().st_mtime_ns])
-    ours = [[str(p), *_stamp(p)] for f in _code_folders() for p in sorted(f.rglob("*")) if p.suffix != ".pyc"]
+    code = [str(p) for f in _code_folders() for p in sorted(f.rglob("*")) if p.suffix != ".pyc"]
+    ours = [[name, *_stamp(name)] for name in code]
     variables = {k: v for k, v in os.environ.items() if k.startswith("SPRUE_") or k == "SOURCE_DATE_EPOCH"}
     driver = Path("/proc/driver/nvidia/version").exists()
     parts = [sys.version, platform.platform(), fingerprint(), sorted(packages), ours, variables, driver]
@@ -127,18 +138,15 @@ def _code_folders() -> list[Path]:
     return [Path(__file__).parent, *(Path(p) for p in targets.__path__)]
 
 
-def _believed(file: list[Any], at: int) -> bool:
-    """Whether a file's stamp is as recorded, and old enough then for any later change to show in it.
-
-    Ten thousand recipes have half a million files: plain strings and one system call each.
-    """
-    now = os.stat(file[0])  # noqa: PTH116
-    same = [now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns] == file[2:]
-    return same and max(now.st_mtime_ns, now.st_ctime_ns) < at - GRAIN
+def _believed(file: list[Any], at: int, look: Look) -> bool:
+    """Whether a file's stamp is as recorded, and old enough then for any later change to show in it."""
+    name, *stamp = file
+    return [*look(name)] == stamp and max(stamp[2], stamp[3]) < at - GRAIN
 
 
-def _stamp(path: Path) -> Stamp:
-    now = path.stat()
+def _stamp(path: str) -> Stamp:
+    """Ten thousand recipes have a third of a million files: plain strings and one system call each."""
+    now = os.stat(path)  # noqa: PTH116
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sprue.engine.shared import Shared
     from sprue.gate import Baseline, Held
     from sprue.plan import Plan
-    from sprue.settled import Recalled
+    from sprue.settled import Look, Recalled
 
 Summary = dict[str, Any]
 
@@ -138,15 +138,18 @@ class _Asked:
 
     def recall_all(self, recipes: list[Path], cache: Cache) -> dict[Path, Recalled]:
         """The answers of earlier builds that still hold."""
-        return {path: r for path in recipes if (r := self.recall(path, cache)) is not None}
+        from sprue import settled
 
-    def recall(self, recipe: Path, cache: Cache) -> Recalled | None:
+        look = settled.looking()
+        return {path: r for path in recipes if (r := self.recall(path, cache, look)) is not None}
+
+    def recall(self, recipe: Path, cache: Cache, look: Look) -> Recalled | None:
         """The answer of an earlier build, if nothing has changed since."""
         from sprue import last_build, settled
 
         if self.against is not None or not last_build.is_kept(cache.folder, recipe, self._part):
             return None
-        return settled.recall(cache.folder, self._question(recipe))
+        return settled.recall(cache.folder, self._question(recipe), look)
 
     def baselines(self, plans: list[Plan], store: Store) -> dict[str, Baseline]:
         """What each recipe is held against, looked up before anything is built."""
