@@ -60,6 +60,16 @@ def sleep(inputs: Inputs, params: Params, out: Path) -> None:
     (out / "span").write_text(f"{began} {time.monotonic()}")
 
 
+def meet(inputs: Inputs, params: Params, out: Path) -> None:
+    """Waits for another action that does the same."""
+    Path(params["mine"]).touch()
+    until = time.monotonic() + 50
+    while not Path(params["other"]).exists():
+        if time.monotonic() > until:
+            raise TimeoutError("the other never began")
+        time.sleep(0.01)
+
+
 def fail(inputs: Inputs, params: Params, out: Path) -> None:
     """Prints, then ends in the way that `how` names."""
     _say(params)
@@ -128,6 +138,29 @@ def wander(inputs: Inputs, params: Params, out: Path) -> None:
     Path("litter").write_text("x")
     (out / "was").write_text(str(Path.cwd()))
     os.chdir("/")
+
+
+def litter(inputs: Inputs, params: Params, out: Path) -> None:
+    """Leaves files and folders wherever it can, and prints."""
+    for place in (out.parent, out.parent / "inputs", out.parent / "inputs" / "other", out / "sub"):
+        place.mkdir(exist_ok=True)
+        (place / "litter").write_text("x")
+    (out.parent / "link").symlink_to("/etc/passwd")
+    (out / "empty").mkdir()
+    print("said by the one before")
+
+
+def look_around(inputs: Inputs, params: Params, out: Path) -> None:
+    """What lies in the work folder."""
+    found = sorted(str(p.relative_to(out.parent)) for p in out.parent.rglob("*"))
+    (out / "seen").write_text("\n".join(found))
+
+
+def linger(inputs: Inputs, params: Params, out: Path) -> None:
+    """Leaves a child behind that goes on writing where the output was."""
+    (out / "made").write_text("made")
+    write = f"while :; do echo x > {out}/late; sleep 0.02; done"
+    subprocess.Popen(["sh", "-c", write], stderr=subprocess.DEVNULL)
 
 
 def odd(inputs: Inputs, params: Params, out: Path) -> None:

@@ -75,9 +75,9 @@ def add(cache: Cache, name: str, files: dict[str, bytes], age: float = OLD) -> E
             (made / path).write_bytes(data)
         named = {"function": "test:add", "param:name": name}
         entry = cache.add(key(named), name, named, made, 1.0)
+    cache.remember(entry)
     for place in [entry_path(cache, entry), *(blob_path(cache, s) for s in entry.files.values())]:
         turn_back(place, age)
-    turn_back(next(p for p in (cache.folder / "last").iterdir() if name.encode() in p.read_bytes()), age)
     return entry
 
 
@@ -107,7 +107,7 @@ def disk(cache: Cache) -> dict[str, int]:
 @contextmanager
 def holding(cache: Cache) -> Iterator[subprocess.Popen[str]]:
     """A process with a build in progress."""
-    command = [sys.executable, "-c", HOLD, str(cache.folder)]
+    command = [sys.executable, "-c", HOLD, str(cache.root)]
     with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "holding\n"
@@ -139,7 +139,7 @@ def test_the_size_that_is_said_is_what_lies_on_the_disk(cache: Cache) -> None:
     before = stats(cache).size
     done = collect(cache, 30_000)
     files = [p for p in cache.folder.rglob("*") if p.is_file() and p.parent.name != "builds"]
-    on_disk = sum(p.stat().st_size for p in files) - len((cache.folder / "format").read_bytes())
+    on_disk = sum(p.stat().st_size for p in files)
     assert done.size == stats(cache).size == on_disk <= 30_000
     assert before - done.freed == done.size
 
@@ -261,7 +261,7 @@ def test_what_was_made_anew_meanwhile_is_not_overwritten(tmp_path: Path) -> None
 
 
 def test_logs_records_and_what_killed_processes_left_go_too(cache: Cache) -> None:
-    names = ("logs/x.log", "last/x.json", "settled/ab/x.json", "blobs/ab/.tmp-x", "actions/ab/.tmp-x")
+    names = ("logs/x.log", "settled/ab/x.json", "blobs/ab/.tmp-x", "actions/ab/.tmp-x")
     paths = [cache.folder / name for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def test_logs_records_and_what_killed_processes_left_go_too(cache: Cache) -> Non
     done = collect(cache, 0)
     assert [p for p in paths if p.exists()] == []
     assert not orphan.exists()
-    assert (done.hints, done.leftovers) == (3, 3)
+    assert (done.hints, done.leftovers) == (2, 3)
 
 
 def test_a_file_that_is_being_written_stays(cache: Cache) -> None:
@@ -305,7 +305,7 @@ def test_two_collections_at_once_are_refused(cache: Cache) -> None:
 def builds(cache: Cache, count: int, rounds: int) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that build the same things again and again."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", BUILD, str(cache.folder), str(rounds)]
+    command = [sys.executable, "-c", BUILD, str(cache.root), str(rounds)]
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]

@@ -11,7 +11,8 @@ import pytest
 
 from sprue.engine.action import Action, Output
 from sprue.engine.cache import Cache
-from sprue.engine.pool import ActionFailed, Pool, Request
+from sprue.engine.job import ActionFailed, Request
+from sprue.engine.pool import Pool
 from sprue.engine.run import Event, Outcome, run
 
 Make = Callable[..., Action]
@@ -176,7 +177,7 @@ def test_what_c_keeps_in_its_buffer_goes_to_the_log_of_its_own_action(make: Make
             (tmp_path / name / "out").mkdir(parents=True)
             log = tmp_path / name / "log"
             request = Request(f"sample_actions:{name}", {}, {}, str(tmp_path / name / "out"), str(log))
-            pool.run(request, 30)
+            pool.call(request, 30)
     assert (tmp_path / "noise" / "log").read_text().count('"what": "no"') == 5
     assert (tmp_path / "nothing" / "log").read_text() == ""
 
@@ -241,8 +242,14 @@ def test_actions_that_measure_run_alone(build: Build, make: Make, read: Read) ->
     for began, ended in alone:
         others = [s for s in spans.values() if s != (began, ended)]
         assert all(e <= began or b >= ended for b, e in others)
-    together = [spans[a.name] for a in actions if not a.alone]
-    assert any(b < e2 and b2 < e for b, e in together for b2, e2 in together if (b, e) != (b2, e2))
+
+
+def test_others_run_at_the_same_time(build: Build, make: Make, tmp_path: Path) -> None:
+    """Each waits for the other to have begun."""
+    here, there = str(tmp_path / "here"), str(tmp_path / "there")
+    params = ({"mine": here, "other": there}, {"mine": there, "other": here})
+    outcomes = build(*(make(f"n{i}", "meet", params=p) for i, p in enumerate(params)))
+    assert {o.state for o in outcomes.values()} == {"done"}
 
 
 def test_events_tell_the_truth(make: Make, cache: Cache, pool: Pool) -> None:
@@ -271,4 +278,4 @@ def test_a_listener_that_raises_stops_the_build_and_its_workers(make: Make, tmp_
             run([make("a", "sleep", params={"seconds": 60})], Cache(tmp_path / "c"), pool, listen)
         assert time.monotonic() - began < 30, "it waited for the action"
         with pytest.raises(ActionFailed, match="the build was stopped"):
-            pool.run(Request("sample_actions:nothing", {}, {}, str(tmp_path), str(tmp_path / "log")), 1)
+            pool.call(Request("sample_actions:nothing", {}, {}, str(tmp_path), str(tmp_path / "log")), 1)

@@ -18,7 +18,8 @@ import pytest
 
 from sprue.engine.action import Action, Output
 from sprue.engine.cache import Cache
-from sprue.engine.pool import ActionFailed, Pool, Request
+from sprue.engine.job import ActionFailed, Job
+from sprue.engine.pool import Pool
 from sprue.engine.ray_pool import RETRIES, RayPool
 from sprue.engine.run import Outcome, run
 from sprue.errors import SprueError
@@ -208,14 +209,14 @@ def test_an_action_that_takes_too_long_is_stopped_there(
 def test_closing_stops_what_runs_on_the_nodes_and_their_children(
     tmp_path: Path, cluster: RayPool, marks: Callable[[], list[Mark]]
 ) -> None:
-    (tmp_path / "out").mkdir()
     params = {"name": "long", "marks": str(tmp_path / "marks")}
-    request = Request("ray_actions:sleep", {}, params, str(tmp_path / "out"), str(tmp_path / "log"))
+    places = str(tmp_path / "job"), str(tmp_path / "cache"), None
+    job = Job("0" * 64, "long", {}, "ray_actions:sleep", params, {}, *places)
     ended: list[BaseException] = []
 
     def ask() -> None:
         try:
-            cluster.run(request, 600.0)
+            cluster.run(job)
         except BaseException as error:
             ended.append(error)
 

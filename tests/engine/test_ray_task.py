@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sprue.engine import ray_task
-from sprue.engine.pool import ActionFailed
-from sprue.engine.ray_task import Answer, Job, Tree, differences, perform, read_tree, write_files
+from sprue.engine.job import ActionFailed
+from sprue.engine.ray_task import Answer, Task, Tree, differences, perform, read_tree, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +33,9 @@ def ask(
 ) -> Answer:
     """Perform an action, and end its worker."""
     trees = inputs or {}
-    job = Job(f"ray_actions:{function}", tuple(trees), params, 20.0, 1, facts, expected)
+    task = Task(f"ray_actions:{function}", tuple(trees), params, 20.0, 1, facts, expected)
     try:
-        return perform(job, *trees.values())
+        return perform(task, *trees.values())
     finally:
         ray_task._pool(1).close()
 

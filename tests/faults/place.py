@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sprue.bundle.manifest import OUTSIDE
-from sprue.engine.cache import Cache, Corrupt
+from sprue.engine.cache import FORMAT, Cache, Corrupt
 
 HERE = Path(__file__).parent
 RECIPE = "recipes/tiny.toml"
@@ -67,19 +67,19 @@ class Place:
 
     def leftovers(self) -> list[Path]:
         """What a build that ended well leaves of the work of those before it: nothing."""
-        work = [p for n in ("work", "builds") for p in (self.cache / n).glob("build-*")]
+        work = [p for n in ("work", "builds") for p in (self.cache / FORMAT / n).glob("build-*")]
         return work + list(self.store.glob(".staging-*"))
 
     def torn(self) -> list[str]:
         """Blobs that are not what their names say, and entries that are damaged or lack a blob."""
         found = [
             str(p)
-            for p in (self.cache / "blobs").rglob("*")
+            for p in (self.cache / FORMAT / "blobs").rglob("*")
             if p.is_file()
             and not p.name.startswith(".")
             and hashlib.sha256(p.read_bytes()).hexdigest() != p.name
         ]
-        for path in (self.cache / "actions").rglob("*.json"):
+        for path in (self.cache / FORMAT / "actions").rglob("*.json"):
             try:
                 Cache(self.cache).find(path.stem)
             except Corrupt as error:
@@ -147,20 +147,20 @@ def unhealed(place: Place, expected: dict[str, str]) -> str:
 def fresh(origin: Place, folder: Path, *, cache: str) -> Place:
     """A copy of a built project without its bundle.
 
-    `cache`: "none"; "marked", with its format only; "unmeasured", as a build has left it that was stopped
+    `cache`: "none"; "empty", but there; "unmeasured", as a build has left it that was stopped
     before it timed anything; "whole", with all but the settled answer.
     """
     made = Place(folder / "project", folder / "cache", folder / "store", origin.environment)
     shutil.copytree(origin.project, made.project)
     if cache == "none":
         return made
-    made.cache.mkdir()
-    shutil.copy2(origin.cache / "format", made.cache)
-    if cache != "marked":
-        for name in ("blobs", "actions", "last"):
-            shutil.copytree(origin.cache / name, made.cache / name)
+    (made.cache / FORMAT).mkdir(parents=True)
+    if cache != "empty":
+        for name in ("blobs", "actions"):
+            shutil.copytree(origin.cache / FORMAT / name, made.cache / FORMAT / name)
+        shutil.copy2(origin.cache / FORMAT / "last", made.cache / FORMAT)
     if cache == "unmeasured":
-        for path in (made.cache / "actions").rglob("*.json"):
+        for path in (made.cache / FORMAT / "actions").rglob("*.json"):
             if json.loads(path.read_bytes())["entry"]["name"].endswith(("/measure", "/parity")):
                 path.unlink()
     return made

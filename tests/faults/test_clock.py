@@ -12,6 +12,7 @@ import pytest
 
 from sprue import settled
 from sprue.canonical import digest
+from sprue.engine.cache import FORMAT
 
 from .conftest import Judge
 from .place import RECIPE, Done, Place
@@ -115,7 +116,7 @@ def test_an_edit_while_a_build_runs_is_seen_though_the_clock_is_set_back_meanwhi
     offset = tmp_path / "offset"
     offset.write_text(f"{seconds:+d}\n")
     run = place.start(**fake(offset))
-    while not list((place.cache / "builds").glob("build-*")):
+    while not list((place.cache / FORMAT / "builds").glob("build-*")):
         assert run.poll() is None
         time.sleep(0.005)
     recipe = place.project / RECIPE

@@ -1,7 +1,7 @@
 """Every file of a cache cut short and with a bit flipped, one at a time; then a build of it.
 
 tests/peer_failures does so with a real backend and the files that matter most, tests/engine with single
-entries at every byte. Here no file is left out: marker, hints and settled answers too.
+entries at every byte. Here no file is left out: hints and settled answers too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from sprue.engine.cache import FORMAT
 
 from .conftest import Judge
 from .place import HERE, Done, Place
@@ -40,23 +42,19 @@ def settled(place: Place) -> list[str]:
     """Build, so that the answer is remembered; the files of the cache."""
     done = place.build()
     assert done.returncode == 0, done.stderr
-    return sorted(p.relative_to(place.cache).as_posix() for p in place.cache.rglob("*") if p.is_file())
+    folder = place.cache / FORMAT
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 def damaged(place: Place, judge: Judge, name: str, change: str) -> None:
     """Without its bundle, so that a remembered answer does not hide the rest of the cache."""
-    path = place.cache / name
+    path = place.cache / FORMAT / name
     whole = path.read_bytes()
     shutil.rmtree(place.store, ignore_errors=True)
     path.chmod(0o644)
     path.write_bytes(CHANGES[change](whole))
     done = place.build()
-    if name == "format":
-        assert done.returncode == 2
-        assert "the cache's format is not" in done.stderr
-        path.write_bytes(whole)
-    else:
-        assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     judge.disturbed(place, done, what=f"{name} {change}", heal=False)
 
 
@@ -83,7 +81,7 @@ def test_a_blob_that_is_damaged_after_the_build_has_looked_at_it_is_not_frozen(a
         assert run.poll() is None
         time.sleep(0.01)
     (sha,) = {sha for name, sha in judge.expected.items() if name.endswith("/artifact/model.onnx")}
-    path = place.cache / "blobs" / sha[:2] / sha
+    path = place.cache / FORMAT / "blobs" / sha[:2] / sha
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1])
     stopped(run.pid)
@@ -101,8 +99,8 @@ def test_any_one_damaged_file_of_a_cache_is_made_again_or_refused(at: At, judge:
     """Each file in two ways, which take turns."""
     place = at("place", cache="whole")
     names = settled(place)
-    assert {n.partition("/")[0] for n in names} >= {"format", "blobs", "actions", "last", "settled"}
-    for name, change in taking_turns([n for n in names if (place.cache / n).stat().st_size], turn):
+    assert {n.partition("/")[0] for n in names} >= {"blobs", "actions", "last", "settled"}
+    for name, change in taking_turns([n for n in names if (place.cache / FORMAT / n).stat().st_size], turn):
         damaged(place, judge, name, change)
     assert not judge.faults, "\n\n".join(judge.faults)
 
@@ -112,7 +110,7 @@ def test_any_one_damaged_file_of_a_cache_is_made_again_or_refused(at: At, judge:
 def test_a_damaged_answer_or_bundle_is_not_given(at: At, judge: Judge, turn: int) -> None:
     """With the bundle there: a file of it, or the record that says that it still holds, is damaged."""
     place = at("place", cache="whole")
-    names = [str(place.cache / n) for n in settled(place) if n.startswith("settled")]
+    names = [str(place.cache / FORMAT / n) for n in settled(place) if n.startswith("settled")]
     names += [str(p) for p in sorted(place.store.rglob("*")) if p.is_file()]
     for name, change in taking_turns(names, turn):
         path = Path(name)

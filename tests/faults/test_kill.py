@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from sprue.engine.cache import FORMAT
+
 from .conftest import Judge
 from .place import HERE, KILLED, Done, Place
 
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.slow
 At = Callable[..., Place]
 
 IN_A_WORKER = {
+    "lay out inputs": "open inputs/model/ 1",
     "source": "open out/model.onnx 1",
     "reference": "open out/metric.json 1",
     "calibration": "open out/samples.npz 2",
@@ -23,17 +26,17 @@ IN_A_WORKER = {
     "verify": "open out/verdict.json 1",
     "measure": "open out/measurement.json 1",
     "parity": "open out/parity.json 1",
-}
-"""When a worker is in the midst of a step: it opens, for the n-th time, a file that the step makes."""
-
-IN_THE_BUILD = {
-    "format": "os.rename cache/format 1",
-    "lay out inputs": "open inputs/model/ 1",
     "first blob": "os.rename /blobs/ 1",
     "a later blob": "os.rename /blobs/ 5",
     "first entry": "os.rename /actions/ 1",
     "last entry": "os.rename /actions/ 9",
-    "hint": "os.rename /last/ 3",
+}
+"""When a worker is in the midst of a step: it opens or renames, for the n-th time, a file of the step's."""
+
+IN_THE_BUILD = {
+    "begin the cache": f"os.mkdir cache/{FORMAT} 1",
+    "hand on a work folder": "os.rename work/build- 2",
+    "hint": f"open {FORMAT}/last 3",
     "freeze: model": "open /model/model.onnx 1",
     "freeze: artifact": "open /artifact/model.onnx 1",
     "freeze: evidence": "open evidence/variants.json 1",
@@ -41,8 +44,8 @@ IN_THE_BUILD = {
     "freeze: sums": "open /SHA256SUMS 1",
     "freeze: bundle": "os.rename store/tiny/1.2.3- 1",
     "freeze: latest": "os.rename tiny/1.2.3.json 1",
-    "settle: open": "open cache/settled/ 1",
-    "settle: rename": "os.rename cache/settled/ 1",
+    "settle: open": "open /settled/ 1",
+    "settle: rename": "os.rename /settled/ 1",
 }
 """When the build itself is somewhere: it is about to open or to rename a file."""
 

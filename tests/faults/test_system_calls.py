@@ -22,16 +22,16 @@ pytestmark = pytest.mark.slow
 
 At = Callable[..., Place]
 
-CALLS = ("write", "fsync", "rename")
 KINDS = {
     "output": r"^[12]<",
     "request or answer": r"^\d+<(pipe|UNIX)",
-    "marker": r"/cache/(\.tmp-\w*|format)[>\"]|/cache>",
-    "blob": r"/cache/blobs/",
-    "entry": r"/cache/actions/|/work/build-\w*/\d+/\.tmp-",
-    "hint": r"/cache/last/",
-    "settled": r"/cache/settled/",
-    "report": r"/cache/reports/",
+    "cache": r"/cache(/sprue-cache-\d+)?\"",
+    "blob": r"/sprue-cache-\d+/blobs/",
+    "entry": r"/sprue-cache-\d+/actions/|/work/build-\w*/\d+/\.tmp-",
+    "hint": r"/sprue-cache-\d+/last>",
+    "settled": r"/sprue-cache-\d+/settled/",
+    "report": r"/sprue-cache-\d+/reports/",
+    "work folder": r"/work/build-\w+(/\d+(/out)?)?\"",
     "input": r"/inputs/",
     "product": r"/out/",
     "manifest": r"/manifest\.json>|/SHA256SUMS>",
@@ -40,12 +40,11 @@ KINDS = {
     "bundle": r"/store/\.staging-",
 }
 MUST = {
-    ("none", "write"): {"marker"},
-    ("none", "fsync"): {"marker"},
-    ("none", "rename"): {"marker"},
-    ("marked", "write"): {"input", "product", "request or answer", "output"},
-    ("marked", "rename"): {"blob", "entry", "hint"},
-    ("unmeasured", "rename"): {"blob", "entry", "hint"},
+    ("none", "mkdir"): {"cache", "work folder", "blob", "entry"},
+    ("empty", "write"): {"entry", "input", "product", "request or answer", "output"},
+    ("empty", "rename"): {"blob", "entry"},
+    ("unmeasured", "write"): {"hint"},
+    ("unmeasured", "rename"): {"blob", "entry"},
     ("whole", "write"): {"bundle", "manifest", "latest", "settled", "output"},
     ("whole", "fsync"): {"bundle", "manifest", "store", "latest"},
     ("whole", "rename"): {"store", "latest", "settled"},

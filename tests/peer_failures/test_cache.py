@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sprue.engine.cache import Cache
+from sprue.engine.cache import FORMAT, Cache
 from sprue.engine.key import key
 
 from .project import CALIBRATION, GRAIN, Project, Run, artifact, ran, rescale
@@ -35,14 +35,15 @@ def nothing(_: bytes) -> bytes:
 
 
 def files_of_the_cache(project: Project) -> list[str]:
-    """All but the marker of its format, and the hints that say how long an action took."""
-    found = [p.relative_to(project.cache) for p in sorted(project.cache.rglob("*")) if p.is_file()]
+    """All but the hints that say how long an action took."""
+    place = project.cache / FORMAT
+    found = [p.relative_to(place) for p in sorted(place.rglob("*")) if p.is_file()]
     return [p.as_posix() for p in found if p.parts[0] in ("actions", "blobs", "settled")]
 
 
 def damage(project: Project, files: list[str], how: Callable[[bytes], bytes]) -> None:
     for name in files:
-        path = project.cache / name
+        path = project.cache / FORMAT / name
         data = how(path.read_bytes())
         path.chmod(0o644)
         path.write_bytes(data)
@@ -110,13 +111,20 @@ def test_a_damaged_answer_of_an_earlier_build_is_not_given(built: Project, flip:
         assert {**said, "seconds": 0, "stderr": ""} == {**expected, "seconds": 0, "stderr": ""}
 
 
-def test_an_unknown_format_is_refused_and_left_alone(tiny: Project) -> None:
-    tiny.cache.mkdir()
-    marker = tiny.cache / "format"
-    marker.write_text("sprue-cache 99\n")
-    assert "the cache's format is not 'sprue-cache 1'" in tiny.refused(code=2)
-    assert marker.read_text() == "sprue-cache 99\n"
-    assert list(tiny.cache.iterdir()) == [marker]
+@pytest.mark.slow
+def test_an_unknown_format_version_is_said_left_alone_and_rebuilt(built: Project) -> None:
+    expected = artifact(built.build())
+    shutil.rmtree(built.folder / "bundles")
+    other = (built.cache / FORMAT).rename(built.cache / "sprue-cache-99")
+    before = sorted(str(p) for p in other.rglob("*"))
+    said = built.build()
+    assert "a cache of another version of sprue (sprue-cache-99)" in said["stderr"]
+    assert {"source", "QuantizeStatic", "compile"} <= ran(said)
+    assert artifact(said) == expected
+    assert sorted(str(p) for p in other.rglob("*")) == before
+    again = built.build()
+    assert ran(again) == set()
+    assert "another version" not in again["stderr"]
 
 
 @settings(max_examples=50, deadline=None)
@@ -157,7 +165,7 @@ def test_two_models_of_one_name_share_a_cache_and_nothing_in_it(
     other = artifact(twin.build())
     assert other != expected
     assert artifact(built.build()) == expected
-    entries = [built.cache / f for f in files_of_the_cache(built) if f.startswith("actions")]
+    entries = [built.cache / FORMAT / f for f in files_of_the_cache(built) if f.startswith("actions")]
     compiled = [p for p in entries if json.loads(p.read_bytes())["entry"]["name"].endswith("/compile")]
     assert len(compiled) == 2
     one, two = (p.read_bytes() for p in compiled)

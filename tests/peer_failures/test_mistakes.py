@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sprue.engine.cache import FORMAT
+
 from .project import QUANTIZED, RECIPE, Project
 
 WRITTEN: dict[str, tuple[str, str, str, str]] = {
@@ -71,7 +73,7 @@ def test_a_typing_mistake_is_one_error_and_nothing_is_built(tiny: Project, mista
     assert words in said
     assert said.count("error:") == 1
     assert len(said.splitlines()) <= 3
-    assert not (tiny.cache / "actions").exists()
+    assert not (tiny.cache / FORMAT / "actions").exists()
 
 
 @pytest.mark.parametrize(
@@ -86,4 +88,4 @@ def test_a_misspelt_option_of_the_command_line_is_refused(
     tiny: Project, arguments: list[str], words: str
 ) -> None:
     assert words in tiny.refused(*arguments, code=2)
-    assert not (tiny.cache / "actions").exists()
+    assert not (tiny.cache / FORMAT / "actions").exists()

@@ -44,10 +44,14 @@ def print_json(value: Any) -> None:
 
 
 def open_cache(folder: Path | None) -> Cache:
+    """The cache in `folder`, or the user's own. Says on stderr if it is new beside one of another format."""
     from sprue.engine.cache import Cache
 
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Cache(folder or base / "sprue")
+    opened = Cache(folder or base / "sprue")
+    if opened.note:
+        click.echo(f"note: {opened.note}", err=True)
+    return opened
 
 
 def store_folder(folder: Path | None) -> Path:

@@ -33,9 +33,9 @@ def stats(cache: Path | None, as_json: bool) -> None:
     opened = _options.open_cache(cache)
     found = stats(opened)
     if as_json:
-        _options.print_json({"folder": str(opened.folder), **asdict(found)})
+        _options.print_json({"folder": str(opened.root), "others": opened.others(), **asdict(found)})
         return
-    click.echo(f"{opened.folder}: {_text.size(found.size)}\n")
+    click.echo(f"{opened.root}: {_text.size(found.size)}\n")
     rows = [("made by", "entries", "size")]
     by_size = sorted(found.kinds.items(), key=lambda k: -k[1].size)
     rows += [(name, _text.count(kind.entries), _text.size(kind.size)) for name, kind in by_size]
@@ -50,6 +50,8 @@ def stats(cache: Path | None, as_json: bool) -> None:
     for name, kind in found.hints.items():
         click.echo(f"{name}: {kind.entries:,} files, {_text.size(kind.size)}")
     click.echo(f"{found.live_builds} builds running, {found.work_folders} work folders")
+    if others := opened.others():
+        click.echo(f"not counted and left alone: {', '.join(others)}, of another version of sprue")
 
 
 @command.command("verify")

@@ -1,19 +1,19 @@
 """The cache: what actions made, by content. Nothing is used from it that was not hashed when it was read.
 
-    <cache>/format                      "sprue-cache 1"
-    <cache>/blobs/<2 hex>/<sha256>      file contents, read-only
-    <cache>/actions/<2 hex>/<key>.json  what the action with that key made: canonical JSON, see `Entry`
-    <cache>/last/<sha256 of name>.json  the parts of the last key under that action name, for `explain`
-    <cache>/settled/, <cache>/reports/  what builds answered and found: sprue's own, collected with the rest
-    <cache>/logs/                       what failed actions printed
-    <cache>/work/                       where actions run; files are written here and renamed into their place
-    <cache>/builds/                     a file for each build that runs, locked as long as its process lives
+    <root>/sprue-cache-2/        named after the format: a cache of another format beside it is left alone
+      blobs/<2 hex>/<sha256>      file contents, read-only
+      actions/<2 hex>/<key>.json  what the action with that key made: canonical JSON, see `Entry`
+      last                        the last key under each action name, for `explain`: see `last.py`
+      settled/, reports/          what builds answered and found: sprue's own, collected with the rest
+      logs/                       what failed actions printed
+      work/                       where actions run; files are written here and renamed into their place
+      builds/                     a file for each build that runs, locked as long as its process lives
 
-Every file is written whole or not at all, so processes may share a cache without locks: two that make the
-same thing write the same bytes. Nothing is synced to disk: what a power cut tears does not hash to its name,
-and is made again. (Bundles are synced; they are the product.) An entry's time of change is when it was last
-used, give or take an hour or a build; a blob's is when it was last added. `collect` removes by them, and
-docs/cache.md says why it is safe.
+Every file but `last` is written whole or not at all, so processes may share a cache without locks: two that
+make the same thing write the same bytes. Nothing is synced to disk: what a power cut tears does not hash to
+its name, and is made again. (Bundles are synced; they are the product.) An entry's time of change is when it
+was last used, give or take an hour or a build; a blob's is when it was last added. `collect` removes by them,
+and docs/cache.md says why it is safe.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sprue.canonical import canonical, digest, file_digest, parse
 from sprue.durable import move_file, owned_file, owned_folder, sweep, write_file
-from sprue.engine.key import Parts, tree_digest
+from sprue.engine.key import tree_digest
+from sprue.engine.last import Last, Lasts
 from sprue.errors import SprueError
 
-FORMAT = "sprue-cache 1"
+FORMAT = "sprue-cache-2"
+OTHERS = "sprue-cache-*"
+OLD_MARKER = "format"
+"""The file that marks a cache of format 1, which lies in `<root>` itself."""
 HOUR = 3600 * 10**9
 
 
@@ -65,14 +69,6 @@ class Entry:
         return {name[len(prefix) :]: sha for name, sha in self.files.items() if name.startswith(prefix)}
 
 
-@dataclass(frozen=True)
-class Last:
-    """The parts of an action's last key here, and the seconds that it took."""
-
-    parts: Mapping[str, str]
-    seconds: float
-
-
 class Corrupt(SprueError):
     """Something in the cache is not what it says it is. Whoever looks it up first makes it again."""
 
@@ -83,39 +79,52 @@ class Corrupt(SprueError):
 
 
 class Cache:
-    """A cache folder. Raises SprueError when it holds an unknown format."""
+    """The cache in the folder `root`. Raises SprueError when that cannot be used, or is something else.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()  # workers have other current folders
-        self._began: int | None = None
+    `began`: for a process that works for a build, when that took its lease (see `in_use`), in nanoseconds of
+    the epoch. `note` says if a new cache was begun beside one that another version of sprue has left.
+    """
+
+    def __init__(self, root: Path, began: int | None = None) -> None:
+        self.root = root.absolute()  # workers have other current folders
+        self.folder = self.root / FORMAT
+        self.began = began
+        self.note = ""
+        self._last = Lasts(self.folder / "last")
         try:
-            self._open(self.folder / "format")
+            if not self.folder.is_dir():
+                self._create()
         except OSError as error:
-            raise SprueError(f"cannot use the cache: {error.strerror}", where=str(folder)) from error
+            raise SprueError(f"cannot use the cache: {error.strerror}", where=str(root)) from error
 
-    def _open(self, marker: Path) -> None:
-        if not marker.exists() and self._is_empty():
-            write_file(marker, FORMAT.encode() + b"\n")
-        elif not marker.exists():  # looked at again: another process may have made it just now
+    def others(self) -> list[str]:
+        """Names in `root` of caches that another version of sprue has left. Nothing here touches them."""
+        found = [p.name for p in self.root.glob(OTHERS) if p.name != FORMAT and p.is_dir()]
+        with contextlib.suppress(FileNotFoundError), (self.root / OLD_MARKER).open("rb") as marker:
+            found += [OLD_MARKER] if marker.read(len("sprue-cache")) == b"sprue-cache" else []
+        return sorted(found)
+
+    def _create(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        there = [p.name for p in self.root.iterdir() if not p.name.startswith(".")]
+        others = self.others()
+        if there and not others and FORMAT not in there:  # another process may be making it just now
             raise SprueError(
                 "not a sprue cache, and not empty",
-                where=str(self.folder),
+                where=str(self.root),
                 remedy="name another folder with --cache",
             )
-        elif marker.read_bytes() != FORMAT.encode() + b"\n":
-            raise SprueError(
-                f"the cache's format is not '{FORMAT}'",
-                where=str(marker),
-                remedy=f"another version of sprue wrote it: name another folder, or rm -r {self.folder}",
+        self.folder.mkdir(exist_ok=True)
+        if others:
+            self.note = (
+                f"{self.root} holds a cache of another version of sprue ({', '.join(others)}), whose format "
+                f"is unknown here: it is left alone, and a new one is begun in {FORMAT}"
             )
-
-    def _is_empty(self) -> bool:
-        return not self.folder.exists() or all(p.name.startswith(".") for p in self.folder.iterdir())
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """While the block runs, no collection removes what is used in it. Raises SprueError."""
-        if self._began is not None:  # a build runs the engine more than once
+        if self.began is not None:  # a build runs the engine more than once
             yield
             return
         with contextlib.ExitStack() as stack:
@@ -123,11 +132,11 @@ class Cache:
                 lease = stack.enter_context(owned_file(self.folder / "builds", "build-"))
             except OSError as error:
                 raise SprueError(f"cannot use the cache: {error.strerror}", where=str(self.folder)) from error
-            self._began = lease.stat().st_mtime_ns
+            self.began = lease.stat().st_mtime_ns
             try:
                 yield
             finally:
-                self._began = None
+                self.began = None
 
     def find(self, key: str) -> Entry | None:
         """The entry for `key`, its blobs hashed. None if there is none; raises Corrupt if it is damaged."""
@@ -145,19 +154,21 @@ class Cache:
             self._check_blob(sha)
         return entry
 
-    def add(self, key: str, name: str, parts: Parts, made: Path, seconds: float) -> Entry:
+    def add(self, key: str, name: str, parts: Mapping[str, str], made: Path, seconds: float) -> Entry:
         """Take in the folder `made`, which is emptied: blobs first, the entry last.
 
         Raises SprueError for links, special files, and names that are not UTF-8.
         """
-        files = {path: self._add_blob(made / path) for path in _plain_files(made, name)}
+        files = {
+            path: self._add_blob(Path(f"{made}/{path}")) for path in sorted(_plain_files(str(made), name))
+        }
         entry = Entry(key, name, dict(parts), files, round(seconds, 4))
         body = vars(entry)
         record = canonical({"entry": body, "sha256": digest(canonical(body))})
-        write_file(self._entry_path(key), record, scratch=made.parent, durable=False)
+        path = self._entry_path(key)
+        write_file(path, record, scratch=made.parent, durable=False)
         with contextlib.suppress(FileNotFoundError):
-            self._stamp(self._entry_path(key))
-        self.remember(entry, made.parent)
+            self._stamp(path)
         return entry
 
     def discard(self, key: str) -> None:
@@ -202,24 +213,29 @@ class Cache:
         """Where a blob lies, if it is there. Raises Corrupt for what is no sha256."""
         if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
             raise Corrupt(f"{sha!r} is not a sha256")
-        return self.folder / "blobs" / sha[:2] / sha
+        return Path(f"{self.folder}/blobs/{sha[:2]}/{sha}")
 
     def size(self, entry: Entry) -> int:
         """The bytes of all files of an entry."""
         return sum(self.blob(sha).stat().st_size for sha in entry.files.values())
 
-    def remember(self, entry: Entry, scratch: Path) -> None:
+    def remember(self, entry: Entry) -> None:
         """Note how an action ended, for forecasts of the next build."""
-        said = {"name": entry.name, "parts": entry.parts, "seconds": entry.seconds}
-        with contextlib.suppress(OSError):
-            write_file(self._last_path(entry.name), canonical(said), scratch=scratch, durable=False)
+        self._last.append(entry.name, Last(entry.key, entry.seconds))
 
     def last(self, name: str) -> Last | None:
         """How the action `name` last succeeded here."""
+        return self._last.get(name)
+
+    def condensed_last(self, keys: Container[str]) -> bytes:
+        """What the file `last` could be without what is out of date, or about other keys."""
+        return self._last.condensed(keys)
+
+    def parts(self, key: str) -> Mapping[str, str] | None:
+        """The parts of a key, if its entry is here and whole; whether its blobs are is not looked at."""
         try:
-            found = parse(self._last_path(name).read_bytes())
-            return Last(found["parts"], found["seconds"]) if found["name"] == name else None
-        except (OSError, ValueError, KeyError, TypeError):
+            return decoded(self._entry_path(key).read_bytes(), key).parts
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def keep_log(self, name: str, log: Path) -> Path | None:
@@ -259,20 +275,21 @@ class Cache:
 
     def _add_blob(self, source: Path) -> str:
         sha = file_digest(source)
+        place = self.blob(sha)
         try:
-            self._stamp(self.blob(sha))  # before it is looked at: from here on it is not collected
+            self._stamp(place)  # before it is looked at: from here on it is not collected
             self._check_blob(sha)
         except (FileNotFoundError, Corrupt):
             if source.stat().st_nlink > 1:  # what changes the other name must not change the blob
                 source = shutil.copyfile(source, source.parent.parent / f"unlinked-{sha}")
             self._stamp(source)  # an action may have given it any time
-            move_file(source, self.blob(sha))
+            move_file(source, place)
         return sha
 
     def _use(self, path: Path) -> None:
         """Note that an entry is used. Raises FileNotFoundError when it has just been collected."""
         now = time.time_ns()
-        since = now - HOUR if self._began is None else self._began
+        since = now - HOUR if self.began is None else self.began
         if not since <= path.stat().st_mtime_ns <= now + HOUR:
             self._stamp(path)
 
@@ -281,7 +298,7 @@ class Cache:
 
         Raises FileNotFoundError. A file that is another user's, or cannot be written, stays as it is.
         """
-        now = max(time.time_ns(), self._began or 0)
+        now = max(time.time_ns(), self.began or 0)
         try:
             os.utime(path, ns=(now, now))
         except FileNotFoundError:
@@ -290,10 +307,7 @@ class Cache:
             pass
 
     def _entry_path(self, key: str) -> Path:
-        return self.folder / "actions" / key[:2] / f"{key}.json"
-
-    def _last_path(self, name: str) -> Path:
-        return self.folder / "last" / f"{digest(name.encode())}.json"
+        return Path(f"{self.folder}/actions/{key[:2]}/{key}.json")
 
 
 def decoded(raw: bytes, key: str) -> Entry:
@@ -308,21 +322,17 @@ def decoded(raw: bytes, key: str) -> Entry:
     return entry
 
 
-def _plain_files(made: Path, name: str) -> list[str]:
-    """The files below `made`, as sorted relative paths."""
-    found = []
-    for parent, folders, files in os.walk(made, onerror=_raise):
-        for path in (Path(parent, n) for n in [*folders, *files]):
-            relative = path.relative_to(made).as_posix()
-            if path.is_symlink() or not (path.is_file() or path.is_dir()) or not _is_utf8(relative):
+def _plain_files(made: str, name: str, prefix: str = "") -> Iterator[str]:
+    """The files below `made`, as relative paths."""
+    with os.scandir(made) as found:
+        for entry in found:
+            relative = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _plain_files(entry.path, name, f"{relative}/")
+            elif entry.is_file(follow_symlinks=False) and _is_utf8(relative):
+                yield relative
+            else:
                 raise SprueError(f"the action {name} wrote {relative!a}, which is no plain file")
-            if path.is_file():
-                found.append(relative)
-    return sorted(found)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _is_utf8(text: str) -> bool:

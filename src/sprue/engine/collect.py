@@ -3,6 +3,7 @@
     decide      entries and hints, the latest used first, while they and their blobs fit; all of the rest goes
     entries     each is set aside, looked at again, and removed if nobody has used it meanwhile
     blobs       those that no entry refers to any more, in the same way
+    last keys   their file is written anew, without those of entries that are gone
 
 A build notes a use by an entry's time of change, after it has read it, and takes an entry as absent if it
 cannot. So whoever comes first, entry and build agree: either the note is seen here and the entry put back, or
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from sprue.durable import owned_folder, sweep
 from sprue.engine.cache import HOUR, Cache
-from sprue.engine.contents import HINTS, File, blobs, entries, files, read_entry
+from sprue.engine.contents import HINTS, File, blobs, entries, files, last_size, read_entry
 from sprue.errors import SprueError
 
 GRAIN = 2 * 10**9
@@ -85,20 +86,38 @@ def collect(cache: Cache, keep: int, *, older_than: float = 0.0, dry_run: bool =
 def _collect(cache: Cache, keep: int, before: int, window: _Window, dry_run: bool) -> Collected:
     stored = {b.name: b for b in blobs(cache)}
     items = {i.file.place: i for i in _items(cache, {})}
-    choice = _decide(items.values(), {name: b.size for name, b in stored.items()}, keep, before, window)
+    room = keep - len(cache.condensed_last(_keys(items.values())))
+    choice = _decide(items.values(), {name: b.size for name, b in stored.items()}, room, before, window)
+    last = last_size(cache)
     if dry_run:
         removed, dead = [i.file for i in choice.gone], _unreferenced(stored, choice.kept, window)
-        return _said(removed, dead, 0, items.values(), stored.values(), choice.protected)
+        lasts = last, len(cache.condensed_last(_keys(choice.kept)))
+        return _said(removed, dead, 0, items.values(), stored.values(), choice.protected, lasts)
     used = _used(window)
     work = len(_work_folders(cache.folder))
     cache.sweep()
     leftovers = work - len(_work_folders(cache.folder))
     with owned_folder(cache.folder / "work", "build-") as aside:
         removed = [i.file for i in choice.gone if retire(i.file.path, aside, used)]
-        left = _items(cache, items)  # with those made meanwhile
+        left = list(_items(cache, items))  # with those made meanwhile
         dead = [b for b in _unreferenced(stored, left, window) if retire(b.path, aside, used)]
         leftovers += sum(retire(f.path, aside, used) for f in _temporary(cache.folder))
-    return _said(removed, dead, leftovers, items.values(), stored.values(), choice.protected)
+        lasts = last, _rewrite_last(cache, _keys(left), aside)
+    return _said(removed, dead, leftovers, items.values(), stored.values(), choice.protected, lasts)
+
+
+def _keys(items: Iterable[_Item]) -> set[str]:
+    """Those of the entries. (Hints have other names, which are no keys.)"""
+    return {i.file.name.removesuffix(".json") for i in items}
+
+
+def _rewrite_last(cache: Cache, keys: set[str], aside: Path) -> int:
+    """Write the file of last keys anew; its size. What builds add at this moment may be lost."""
+    said = cache.condensed_last(keys)
+    if last_size(cache) != len(said):
+        (aside / "last").write_bytes(said)
+        (aside / "last").replace(cache.folder / "last")
+    return len(said)
 
 
 def retire(path: Path, aside: Path, wanted: Callable[[Path], bool]) -> bool:
@@ -216,9 +235,11 @@ def _said(
     items: Iterable[_Item],
     stored: Iterable[File],
     protected: int,
+    lasts: tuple[int, int],
 ) -> Collected:
-    before = sum(i.file.size for i in items) + sum(b.size for b in stored)
-    freed = sum(f.size for f in [*removed, *dead])
+    """`lasts`: the size of the file of last keys, before and after."""
+    before = sum(i.file.size for i in items) + sum(b.size for b in stored) + lasts[0]
+    freed = sum(f.size for f in [*removed, *dead]) + lasts[0] - lasts[1]
     made = sum(f.path.parent.parent.name == "actions" for f in removed)
     hints = len(removed) - made
     return Collected(made, len(dead), hints, leftovers, freed, before - freed, protected)

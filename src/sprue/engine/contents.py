@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sprue.durable import sweep
 from sprue.engine.cache import Cache, Entry, decoded
 
-HINTS = ("settled", "reports", "last", "logs", "aside")
+HINTS = ("settled", "reports", "logs", "aside")
 """Folders of files that stand for themselves: losing one costs time, or a log."""
 
 
@@ -73,6 +73,8 @@ def stats(cache: Cache) -> Stats:
         weights[kind] += file.size + sum(sizes.get(sha, 0) for sha in set(entry.files.values()))
     hints = {name: list(files(cache.folder / name)) for name in HINTS}
     hint_sizes = {name: Kind(len(found), sum(f.size for f in found)) for name, found in hints.items()}
+    last = last_size(cache)
+    hint_sizes["last"] = Kind(int(last > 0), last)
     work = cache.folder / "work"
     return Stats(
         entries=len(uses),
@@ -94,6 +96,13 @@ def entries(cache: Cache) -> Iterator[File]:
 
 def blobs(cache: Cache) -> Iterator[File]:
     return (f for f in files(cache.folder / "blobs") if len(f.name) == 64)
+
+
+def last_size(cache: Cache) -> int:
+    """Bytes of the file of last keys; 0 if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return (cache.folder / "last").stat().st_size
+    return 0
 
 
 def read_entry(path: Path) -> Entry | None:

@@ -46,7 +46,7 @@ def explain(actions: Iterable[Action], cache: Cache) -> list[Forecast]:
         named = parts(action, {name: _digest(i, entries) for name, i in action.inputs.items()})
         try:
             entry = cache.find(key(named))
-            reasons = _reasons(before.parts if before is not None else None, named)
+            reasons = _reasons(cache.parts(before.key) if before is not None else None, named)
         except Corrupt as error:
             entry, reasons = None, (error.what,)
         if entry is None:
@@ -65,5 +65,5 @@ def _digest(source: Path | Output, entries: Mapping[str, Entry]) -> str:
 
 def _reasons(before: Mapping[str, str] | None, now: Parts) -> tuple[str, ...]:
     if before is None:
-        return ("it never ran here",)
+        return ("no earlier run of it is known here",)
     return tuple(changes(dict(before), now)) or ("what it made is no longer in the cache",)

@@ -12,47 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sprue.engine.cache import Entry
+from sprue.engine.job import ActionFailed, Job, Request
 from sprue.engine.memory import resident
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+STARTING = 60.0
+"""Seconds that a new worker may take to start; they are not counted as its first action's."""
 LOOK_AFTER = 0.1
 """Seconds after which a silent worker is looked after."""
-
-
-class ActionFailed(Exception):
-    """An action did not succeed. `bug` holds a traceback when the error was not the user's.
-
-    `refused`: it ran well, and its answer is no (it raised a CheckError).
-    """
-
-    def __init__(
-        self, what: str, where: str = "", remedy: str = "", bug: str = "", *, refused: bool = False
-    ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.remedy = remedy
-        self.bug = bug
-        self.refused = refused
-
-
-@dataclass(frozen=True)
-class Request:
-    """Paths, ready to be read and written: what an action is for a worker.
-
-    `alone`: it measures this machine, and may run on no other.
-    """
-
-    function: str
-    inputs: Mapping[str, str]
-    params: Mapping[str, Any]
-    out: str
-    log: str
-    alone: bool = False
 
 
 class Executor(Protocol):
@@ -60,8 +31,8 @@ class Executor(Protocol):
 
     size: int
 
-    def run(self, request: Request, timeout: float) -> float:
-        """Run one action and return its seconds. Raises ActionFailed. Called from several threads at once."""
+    def run(self, job: Job) -> Entry:
+        """Do a job. Raises ActionFailed. Called from several threads at once."""
 
     def close(self) -> None:
         """Stop what runs. Calls of `run` then raise ActionFailed."""
@@ -84,20 +55,29 @@ class Pool:
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, request: Request, timeout: float) -> float:
-        """Run one action and return its seconds. Raises ActionFailed. Called from several threads at once."""
-        worker = self._take()
+    def run(self, job: Job) -> Entry:
+        """Do a job. Raises ActionFailed. Called from several threads at once."""
+        answer = self._ask({"job": job.as_json()}, job.timeout)
+        return Entry(job.key, job.name, job.parts, answer["files"], answer["seconds"])
+
+    def call(self, request: Request, timeout: float) -> float:
+        """Only call a function, and return its seconds. Raises ActionFailed."""
+        return float(self._ask({"request": vars(request)}, timeout)["seconds"])
+
+    def _ask(self, message: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        worker, new = self._take()
         healthy = False
         try:
-            answer = _exchange(worker, request, timeout, lambda: self._refuse_too_large(worker.pid))
+            if new:
+                _receive(worker, STARTING, lambda: None)
+            answer = _exchange(worker, message, timeout, lambda: self._refuse_too_large(worker.pid))
             healthy = True
         finally:
             self._resident.pop(worker.pid, None)
             self._give_back(worker, healthy)
-        if answer["ok"]:
-            return float(answer["seconds"])
-        words = (answer["what"], answer["where"], answer["remedy"], answer["bug"])
-        raise ActionFailed(*words, refused=answer["refused"])
+        if not answer.pop("ok"):
+            raise ActionFailed(**answer)
+        return answer
 
     def __enter__(self) -> Pool:
         return self
@@ -130,19 +110,20 @@ class Pool:
                 remedy="allow more with --memory, or run fewer at once with --jobs",
             )
 
-    def _take(self) -> subprocess.Popen[bytes]:
+    def _take(self) -> tuple[subprocess.Popen[bytes], bool]:
+        """A worker, and whether it is new: then it will say an empty line when it is ready."""
         with self._lock:
             if self._closed:
                 raise ActionFailed("the build was stopped")
             while self._idle:
                 worker = self._idle.pop()
                 if worker.poll() is None:
-                    return worker
+                    return worker, False
                 self._all.discard(worker)  # it died between two actions, which is no fault of the next
                 _kill(worker)
             worker = _start(self._threads)
             self._all.add(worker)
-            return worker
+            return worker, True
 
     def _give_back(self, worker: subprocess.Popen[bytes], healthy: bool) -> None:
         with self._lock:
@@ -167,11 +148,11 @@ def _start(threads: int) -> subprocess.Popen[bytes]:
 
 
 def _exchange(
-    worker: subprocess.Popen[bytes], request: Request, timeout: float, look: Callable[[], None]
+    worker: subprocess.Popen[bytes], message: Mapping[str, Any], timeout: float, look: Callable[[], None]
 ) -> dict[str, Any]:
     assert worker.stdin is not None
     try:
-        worker.stdin.write(json.dumps(vars(request)).encode() + b"\n")
+        worker.stdin.write(json.dumps(message).encode() + b"\n")
         worker.stdin.flush()
     except OSError as error:
         raise ActionFailed(_death(worker)) from error
@@ -191,7 +172,7 @@ def _receive(worker: subprocess.Popen[bytes], timeout: float, look: Callable[[],
     assert worker.stdout is not None
     deadline = time.monotonic() + timeout
     received = b""
-    with selectors.DefaultSelector() as selector:
+    with selectors.PollSelector() as selector:
         selector.register(worker.stdout, selectors.EVENT_READ)
         while not received.endswith(b"\n"):
             left = deadline - time.monotonic()

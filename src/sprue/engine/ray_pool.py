@@ -18,11 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sprue.engine.pool import ActionFailed, Pool, Request
+from sprue.engine.cache import Entry
+from sprue.engine.job import ActionFailed, Job, Request, failing, lay_out, take_in
+from sprue.engine.pool import Pool
 from sprue.engine.ray_task import (
     Answer,
     Facts,
-    Job,
+    Task,
     Tree,
     differences,
     perform,
@@ -71,16 +73,20 @@ class RayPool:
         self._changed = threading.Condition()
         self._closed = False
 
-    def run(self, request: Request, timeout: float) -> float:
-        """Run one action and return its seconds. Raises ActionFailed. Called from several threads at once."""
-        if request.alone:
-            return self._here.run(request, timeout)
-        answer = self._ask(request, timeout)
-        if answer.failure is not None:
-            Path(request.log).write_bytes(answer.log)
-            raise answer.failure
-        write_files(answer.files, Path(request.out))
-        return answer.seconds
+    def run(self, job: Job) -> Entry:
+        """Do a job. Raises ActionFailed. Called from several threads at once."""
+        if job.alone:
+            return self._here.run(job)
+        cache = job.open_cache()
+        with failing():
+            request = lay_out(job, cache)
+        answer = self._ask(request, job.timeout)
+        with failing():
+            if answer.failure is not None:
+                job.log.write_bytes(answer.log)
+                raise answer.failure
+            write_files(answer.files, Path(request.out))
+            return take_in(job, cache, answer.seconds)
 
     def __enter__(self) -> RayPool:
         return self
@@ -103,7 +109,7 @@ class RayPool:
         self._ray.shutdown()
 
     def _ask(self, request: Request, timeout: float) -> Answer:
-        job = Job(
+        task = Task(
             request.function,
             tuple(request.inputs),
             request.params,
@@ -116,13 +122,13 @@ class RayPool:
         with self._changed:
             if self._closed:
                 raise ActionFailed("the build was stopped")
-            task = self._perform.remote(job, *(self._shelf.put(tree) for tree in trees))
-            self._running.add(task)
+            running = self._perform.remote(task, *(self._shelf.put(tree) for tree in trees))
+            self._running.add(running)
         try:
-            return self._wait(task)
+            return self._wait(running)
         finally:
             with self._changed:
-                self._running.discard(task)
+                self._running.discard(running)
                 self._changed.notify_all()
 
     def _wait(self, task: Any) -> Answer:

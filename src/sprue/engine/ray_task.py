@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sprue.durable import owned_folder, sweep
-from sprue.engine.pool import ActionFailed, Pool, Request
+from sprue.engine.job import ActionFailed, Request
+from sprue.engine.pool import Pool
 
 LARGEST = 2 << 30
 """Bytes of one input, or of all that one action makes: each is held in memory on its way."""
@@ -46,7 +47,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Job:
+class Task:
     """A `Request` without paths. `facts()` on the node must say what `expected` says: see `differences`."""
 
     function: str
@@ -68,22 +69,22 @@ class Answer:
     log: bytes = b""
 
 
-def perform(job: Job, *trees: Tree) -> Answer:
-    """Run the action here. `trees` are the contents of `job.inputs`, in order. The task that Ray runs."""
-    if found := differences(job.expected, _facts(job.facts)):
+def perform(task: Task, *trees: Tree) -> Answer:
+    """Run the action here. `trees` are the contents of `task.inputs`, in order. The task that Ray runs."""
+    if found := differences(task.expected, _facts(task.facts)):
         return Answer(failure=unlike(platform.node(), found))
     _sweep_once()
     with owned_folder(Path(tempfile.gettempdir()), PREFIX) as work:
         work.chmod(0o700)
         paths = {
             name: str(tree.lay_out(work / "inputs" / name))
-            for name, tree in zip(job.inputs, trees, strict=True)
+            for name, tree in zip(task.inputs, trees, strict=True)
         }
         out, log = work / "out", work / "log"
         out.mkdir()
         try:
-            request = Request(job.function, paths, job.params, str(out), str(log))
-            seconds = _pool(job.threads).run(request, job.timeout)
+            request = Request(task.function, paths, task.params, str(out), str(log))
+            seconds = _pool(task.threads).call(request, task.timeout)
             return Answer(seconds, read_files(out))
         except ActionFailed as error:
             return Answer(failure=error, log=_tail(log))

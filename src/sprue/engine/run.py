@@ -1,7 +1,7 @@
 """Run a graph of actions: look each up by its key, do what is not there, and never stop at the first failure.
 
-The main thread decides and talks to the cache; one thread per worker process waits for its answer. Actions
-that measure time run alone. A failure is never cached, and fails only what needs it.
+The main thread decides; one thread per worker process waits for its answer. Actions that measure time run
+alone. A failure is never cached, and fails only what needs it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Literal
 
 from sprue.engine.action import Action, Output, graph
 from sprue.engine.cache import Cache, Corrupt, Entry
-from sprue.engine.key import Parts, key, parts, path_digest, source_files
-from sprue.engine.pool import ActionFailed, Executor, Request
+from sprue.engine.job import ActionFailed, Job, Source, Stored
+from sprue.engine.key import Parts, key, parts, path_digest
+from sprue.engine.pool import Executor
 from sprue.engine.shared import Shared
 from sprue.errors import SprueError
 
@@ -99,40 +101,46 @@ def _run(
 ) -> dict[str, Outcome]:
     build = _Build(todo, cache, listen, known)
     executor = ThreadPoolExecutor(max_workers=pool.size)
-    running: dict[Future[Outcome], Action] = {}
+    running: dict[Future[_Made], tuple[Action, Path]] = {}
+    ended: SimpleQueue[Future[_Made]] = SimpleQueue()
     workspace = _Workspace(cache)
 
     def start(action: Action, named: Parts) -> None:
         listen(Event(action.name, "started"))
-        job = _Job(action, named, build.input_paths(action), workspace.folder())
-        running[executor.submit(_execute, job, cache, pool, shared)] = action
+        folder = workspace.folder()
+        future = executor.submit(_execute, build.job(action, named, folder), cache, pool, shared)
+        running[future] = action, folder
+        future.add_done_callback(ended.put)
 
     def fill() -> None:
         while build.queued and len(running) < pool.size:
             start(*build.queued.popleft())
+        if build.alone and not running and not build.ready:
+            start(*build.alone.popleft())
+
+    def end(future: Future[_Made]) -> None:
+        action, folder = running.pop(future)
+        outcome = future.result().outcome(action)
+        if outcome.entry is not None:
+            workspace.give_back(folder)
+            cache.remember(outcome.entry)
+        for text in shared.notes() if shared is not None else ():
+            listen(Event("remote cache", "note", text))
+        build.finish(outcome)
+        if fail_fast and outcome.failure is not None:
+            build.stop(outcome.failure)
 
     cache.sweep()
     for name in build.left():
         listen(Event(name, "planned"))
     try:
         while build.unsettled():
-            while build.ready:
-                action = build.ready.popleft()
-                if (named := build.missing(action)) is None:
-                    continue
-                (build.alone if action.alone else build.queued).append((action, named))
-                fill()
+            if build.ready:
+                build.look_up(build.ready.popleft())
             fill()
-            if not running and build.alone:
-                start(*build.alone.popleft())
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                running.pop(future)
-                outcome = future.result()
-                for text in shared.notes() if shared is not None else ():
-                    listen(Event("remote cache", "note", text))
-                build.finish(outcome)
-                if fail_fast and outcome.failure is not None:
-                    build.stop(outcome.failure)
+            while running and (not build.ready or not ended.empty()):  # look-ups keep no worker waiting
+                end(ended.get())
+                fill()
     except BaseException:
         pool.close()
         raise
@@ -192,8 +200,13 @@ class _Build:
             if self._blocked[dependent.name] == 0:
                 self.ready.append(dependent)
 
-    def missing(self, action: Action) -> Parts | None:
-        """The parts of the key of an action that must run; None if it is settled without running."""
+    def look_up(self, action: Action) -> None:
+        """Settle an action without running it, or put it where those wait that must run."""
+        if (named := self._missing(action)) is not None:
+            (self.alone if action.alone else self.queued).append((action, named))
+
+    def _missing(self, action: Action) -> Parts | None:
+        """The parts of the key of an action that must run; None if it is settled, or another makes it."""
         failures = (self.outcomes[n].failure for n in sorted(action.needs()))
         broken = next((f for f in failures if f is not None), self.stopped)
         if broken is not None:
@@ -206,7 +219,7 @@ class _Build:
             self.finish(Outcome(action, "failed", failure=failure))
             return None
         ident = key(named)
-        entry = self._look_up(action, ident)
+        entry = self._find(action, ident)
         if entry is not None:
             self.finish(Outcome(action, "cached", entry))
             return None
@@ -217,7 +230,7 @@ class _Build:
         self._key_of[action.name] = ident
         return named
 
-    def _look_up(self, action: Action, key: str) -> Entry | None:
+    def _find(self, action: Action, key: str) -> Entry | None:
         try:
             return self._cache.find(key)
         except Corrupt as error:
@@ -225,11 +238,20 @@ class _Build:
             self._cache.discard(key)
             return None
 
-    def input_paths(self, action: Action) -> dict[str, Path | tuple[Entry, str]]:
-        """For each input the source path, or the entry and the path in it that hold it."""
-        return {
-            name: i if isinstance(i, Path) else (self._entry(i), i.path) for name, i in action.inputs.items()
-        }
+    def job(self, action: Action, named: Parts, folder: Path) -> Job:
+        inputs = {name: self._input(i) for name, i in action.inputs.items()}
+        places = str(folder), str(self._cache.root), self._cache.began
+        what = self._key_of[action.name], action.name, named, action.function, action.params
+        return Job(*what, inputs, *places, action.timeout, action.alone)
+
+    def _input(self, source: Path | Output) -> Source | Stored:
+        if isinstance(source, Path):
+            return Source(str(source.absolute()), self._digest(source))
+        files = self._entry(source).files
+        if source.path in files:
+            name = PurePosixPath(source.path).name
+            return Stored({name: files[source.path]}, name)
+        return Stored(self._entry(source).below(source.path))
 
     def _digest(self, source: Path | Output) -> str:
         if isinstance(source, Output):
@@ -245,114 +267,81 @@ class _Build:
 
 
 class _Workspace:
-    """A folder for each action of this run; on disk only once something must run."""
+    """Folders for jobs; on disk only once something must run. That of a job that went well serves the next.
+
+    Each time under another name: what an earlier action has left running does not find its output any more.
+    """
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._open = ExitStack()
         self._root: Path | None = None
         self._count = 0
+        self._spare: list[Path] = []
 
     def folder(self) -> Path:
+        """A folder for the next job, which need not exist."""
         if self._root is None:
             self._root = self._open.enter_context(self._cache.workspace())
         self._count += 1
-        return self._root / str(self._count)
+        folder = self._root / str(self._count)
+        if self._spare:
+            with suppress(OSError):
+                self._spare.pop().rename(folder)
+        return folder
+
+    def give_back(self, folder: Path) -> None:
+        self._spare.append(folder)
 
     def close(self) -> None:
         self._open.close()
 
 
 @dataclass(frozen=True)
-class _Job:
-    """An action to run in `folder`, with the parts of its key, and where its inputs are."""
+class _Made:
+    """What came of a job. `fetched`: others had made it."""
 
-    action: Action
-    named: Parts
-    inputs: Mapping[str, Path | tuple[Entry, str]]
-    folder: Path
+    result: Entry | Failure
+    fetched: bool = False
+
+    def outcome(self, action: Action) -> Outcome:
+        if isinstance(self.result, Failure):
+            return Outcome(action, "failed", failure=self.result)
+        return Outcome(action, "cached" if self.fetched else "done", self.result)
 
 
-def _execute(job: _Job, cache: Cache, pool: Executor, shared: Shared | None) -> Outcome:
+def _execute(job: Job, cache: Cache, pool: Executor, shared: Shared | None) -> _Made:
     """Fetch what others have made, or make it here and let others have it. In a thread."""
     fetched = None if shared is None else _fetch(job, cache, shared)
     if fetched is not None:
-        return Outcome(job.action, "cached", fetched)
-    made = _make(job, cache, pool)
-    if isinstance(made, Failure):
-        return Outcome(job.action, "failed", failure=made)
+        return _Made(fetched, fetched=True)
+    try:
+        made = pool.run(job)
+    except ActionFailed as error:
+        kept = cache.keep_log(job.name, job.log)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        words = error.what, error.where, error.remedy, error.bug
+        return _Made(Failure(job.name, *words, log=kept, refused=error.refused))
+    cache.drop_log(job.name)
     if shared is not None:
         shared.offer(made)
-    return Outcome(job.action, "done", made)
+    return _Made(made)
 
 
-def _fetch(job: _Job, cache: Cache, shared: Shared) -> Entry | None:
+def _fetch(job: Job, cache: Cache, shared: Shared) -> Entry | None:
     """An entry made elsewhere; None if there is none, or if it did not survive being written here."""
-    made = job.folder / "fetched"
+    made = Path(job.folder, "fetched")
     try:
         made.mkdir(parents=True)
-        found = shared.fetch(key(job.named), job.named, made)
+        found = shared.fetch(job.key, job.parts, made)
         if found is None:
             return None
-        entry = cache.add(key(job.named), job.action.name, job.named, made, found.seconds)
+        entry = cache.add(job.key, job.name, job.parts, made, found.seconds)
         if entry.files == found.files:
             return entry
         cache.discard(entry.key)
     except (OSError, SprueError):
         pass  # if the disk is full, making it here says so
     finally:
-        shutil.rmtree(job.folder, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
     return None
-
-
-def _make(job: _Job, cache: Cache, pool: Executor) -> Entry | Failure:
-    """Copy the inputs into the work folder, run the action there, take in what it made."""
-    name, log = job.action.name, job.folder / "log"
-    try:
-        job.folder.mkdir()
-        paths = {n: str(_lay_out(i, job.folder / "inputs" / n, cache)) for n, i in job.inputs.items()}
-        _refuse_changed_sources(job, paths)
-        made = job.folder / "out"
-        made.mkdir()
-        action = job.action
-        request = Request(action.function, paths, action.params, str(made), str(log), action.alone)
-        seconds = pool.run(request, job.action.timeout)
-        entry = cache.add(key(job.named), name, job.named, made, seconds)
-        cache.drop_log(name)
-        return entry
-    except ActionFailed as error:
-        kept = cache.keep_log(name, log)
-        return Failure(name, error.what, error.where, error.remedy, error.bug, kept, error.refused)
-    except SprueError as error:
-        return Failure(name, error.what, error.where, error.remedy, log=cache.keep_log(name, log))
-    except OSError as error:
-        return Failure(name, error.strerror or str(error), where=str(error.filename or cache.folder))
-    finally:
-        shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def _lay_out(source: Path | tuple[Entry, str], place: Path, cache: Cache) -> Path:
-    """A copy of an input, so that an action can spoil nothing: a folder at `place`, a file below it."""
-    place.mkdir(parents=True)
-    if isinstance(source, Path):
-        if not source.is_dir():
-            return shutil.copyfile(source, place / source.name)
-        for name in source_files(source):
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, place / name)
-        return place
-    entry, inner = source
-    if inner in entry.files:
-        cache.take_file(entry.files[inner], place / Path(inner).name)
-        return place / Path(inner).name
-    cache.take(entry.below(inner), place)
-    return place
-
-
-def _refuse_changed_sources(job: _Job, paths: Mapping[str, str]) -> None:
-    """A source edited between hashing and copying would be cached under the wrong key."""
-    for name, source in job.inputs.items():
-        if isinstance(source, Path) and path_digest(Path(paths[name])) != job.named[f"input:{name}"]:
-            raise ActionFailed(
-                "it changed while the build ran", where=str(source), remedy="run the build again"
-            )

@@ -1,8 +1,9 @@
-"""A worker process: `python -m sprue.engine.worker`. Runs actions one after the other, warm.
+"""A worker process: `python -m sprue.engine.worker`. Does jobs one after the other, warm.
 
-It reads one JSON request per line from standard input and writes one JSON answer per line to what was
-standard output. While an action runs, file descriptors 1 and 2 go to its log, so that no library can disturb
-the protocol. Heavy imports stay loaded between actions. Each action runs in its own work folder.
+It writes an empty line to standard output when it is ready. Then it reads one JSON message per line from
+standard input, and writes one JSON answer per line to what was standard output. A message is a job, or a
+bare request (for Ray's nodes, which have no cache). While an action runs, file descriptors 1 and 2 go to its
+log, so that no library can disturb the protocol. Heavy imports stay loaded between actions.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
 
+from sprue.engine.job import ActionFailed, Request, failing, job_of, lay_out, take_in
 from sprue.errors import CheckError, SprueError
 
 _UNPRINTABLE = contextlib.suppress(AttributeError, ValueError, OSError)
 """What printing raises after an action has closed or replaced the standard streams."""
+_C = ctypes.CDLL(None)
 
 
 def main() -> None:
@@ -36,12 +39,10 @@ def main() -> None:
     os.dup2(nothing, 1)
     waiting: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
-    own = os.getpid()
+    answers.write("\n")
+    answers.flush()
     while True:
-        answer = _answer(json.loads(waiting.get()))
-        if os.getpid() != own:
-            os._exit(1)  # a child that the action forked, and that came back here
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(json.dumps(_answer(json.loads(waiting.get()))) + "\n")
         answers.flush()
 
 
@@ -52,38 +53,54 @@ def _listen(requests: TextIO, waiting: SimpleQueue[str]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _answer(message: dict[str, Any]) -> dict[str, Any]:
     try:
+        made = _do(message["job"]) if "job" in message else {"seconds": _run(Request(**message["request"]))}
+        return {"ok": True, **made}
+    except ActionFailed as error:
+        return {"ok": False, **vars(error)}
+
+
+def _do(said: dict[str, Any]) -> dict[str, Any]:
+    """Lay out the inputs, run the action, take in what it made. Raises ActionFailed."""
+    job = job_of(said)
+    cache = job.open_cache()
+    with failing():
+        request = lay_out(job, cache)
+    seconds = _run(request)
+    with failing():
+        entry = take_in(job, cache, seconds)
+    return {"files": entry.files, "seconds": entry.seconds}
+
+
+def _run(request: Request) -> float:
+    """Call the function; the seconds that it took. Raises ActionFailed."""
+    with failing():
         _begin(request)
-    except OSError as error:  # a full disk; and there is no log to say more in
-        words = {"what": f"it cannot begin: {error.strerror}", "where": str(error.filename), "remedy": ""}
-        return {"ok": False, "refused": False, **words, "bug": ""}
     started = time.perf_counter()
     try:
         _call(request)
-        return {"ok": True, "seconds": time.perf_counter() - started}
+        return time.perf_counter() - started
     except SprueError as error:
         refused = isinstance(error, CheckError)
-        words = {"what": error.what, "where": error.where, "remedy": error.remedy}
-        return {"ok": False, "refused": refused, **words, "bug": ""}
+        raise ActionFailed(error.what, error.where, error.remedy, refused=refused) from error
     except Exception as error:  # the whole point: whatever a backend does, the build goes on
         bug = traceback.format_exc()
         with _UNPRINTABLE:
             sys.stderr.write(bug)
         what = f"{type(error).__name__}: {str(error).strip() or '(no message)'}"
-        words = {"what": what[:2000], "where": "", "remedy": ""}
-        return {"ok": False, "refused": False, **words, "bug": bug}
+        raise ActionFailed(what[:2000], bug=bug) from error
     finally:
         _flush()
 
 
-def _begin(request: dict[str, Any]) -> None:
+def _begin(request: Request) -> None:
     """Let what is printed go to the action's log, and go to its work folder."""
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    os.chdir(Path(request["out"]).parent)
+    os.chdir(os.path.dirname(request.out))  # noqa: PTH120  # called for each action, however small
 
 
 def _flush() -> None:
@@ -91,14 +108,19 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with _UNPRINTABLE:
             stream.flush()
-    ctypes.CDLL(None).fflush(None)
+    _C.fflush(None)
 
 
-def _call(request: dict[str, Any]) -> None:
-    module, _, name = request["function"].partition(":")
+def _call(request: Request) -> None:
+    module, _, name = request.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    inputs = {name: Path(path) for name, path in request["inputs"].items()}
-    function(inputs, request["params"], Path(request["out"]))
+    inputs = {name: Path(path) for name, path in request.inputs.items()}
+    own = os.getpid()
+    try:
+        function(inputs, request.params, Path(request.out))
+    finally:
+        if os.getpid() != own:
+            os._exit(1)  # a child that the action forked, and that came back here
 
 
 if __name__ == "__main__":
