@@ -178,6 +178,10 @@ def test_show_resolved_prints_every_value_and_where_it_came_from(project: Path, 
         "target.server-cpu.threads = [2]": "recipes/base.toml:4",
         'target.server-cpu.prefer = "latency"': "default",
         "target.server-cpu.accept.max_drop = 0.02": "recipes/base.toml:2",
+        "target.server-cpu.gate.metric = 0.005": "default",
+        "target.server-cpu.gate.size = 0.02": "default",
+        "target.server-cpu.gate.latency = 0.1": "default",
+        "target.server-cpu.gate.cost = 0.1": "default",
         "target.server-cpu.accept.atol = 0.5": "recipes/tiny.toml:5",
     }
     told = json.loads(sprue(project, "show", "--resolved", "--json", "recipes/tiny.toml").stdout)

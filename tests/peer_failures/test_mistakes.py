@@ -32,7 +32,7 @@ WRITTEN: dict[str, tuple[str, str, str, str]] = {
         RECIPE,
         "int8-static",
         "int8-statc",
-        "is 'int8-statc'\n  did you mean 'int8-static'? allowed: float16, float32, int8-dynamic, int8-static",
+        "is 'int8-statc'\n  did you mean 'int8-static'? allowed: auto, float16, float32, int8-dynamic",
     ),
     "a preference": (
         RECIPE,
