@@ -40,7 +40,7 @@ def test_what_ci_has_built_nobody_builds_again(
     [
         (["--remote-cache", "ftp://x/y"], "", "nothing can be published to 'ftp:'"),
         (["--remote-cache", "x"], "absent.pem", "cannot read the key"),
-        (["--remote-cache", "x"], "recipes/tiny.toml", "no key"),
+        (["--remote-cache", "x"], "recipes/tiny.toml", "not a public key in PEM"),
     ],
 )
 def test_a_wrong_place_or_key_is_refused_before_anything_runs(

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from sprue.errors import SprueError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sprue.errors import CheckError, SprueError
+from sprue.trust.keys import PrivateKey, PublicKey, private_from_pem, public_from_pem, read_pem
 
 DOMAIN = b"sprue remote cache 1\n"
 """Stands before what is signed, so that the signature is good for nothing else."""
+VARIABLE = "SPRUE_REMOTE_CACHE_KEY"
 
 
 @dataclass(frozen=True)
 class Keys:
     """Without `public`, anything is believed; without `private`, nothing is signed."""
 
-    public: Ed25519PublicKey | None = None
-    private: Ed25519PrivateKey | None = None
+    public: PublicKey | None = None
+    private: PrivateKey | None = None
 
     def sign(self, data: bytes) -> str:
         """The signature in hexadecimal; "" without a private key."""
@@ -34,42 +32,29 @@ class Keys:
         """Whether the signature is the key's; always, when there is none to hold it against."""
         if self.public is None:
             return True
-        from cryptography.exceptions import InvalidSignature
-
         try:
-            self.public.verify(bytes.fromhex(signature), DOMAIN + data)
-        except (InvalidSignature, ValueError):
+            return self.public.made(bytes.fromhex(signature), DOMAIN + data)
+        except ValueError:
             return False
-        return True
 
 
 def read_keys(text: str) -> Keys:
-    """The key in a PEM file, or in `text` if that is PEM itself. Raises SprueError."""
-    try:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric import ed25519
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-    except ModuleNotFoundError as error:
-        raise SprueError("cryptography is not installed", remedy="pip install 'sprue[signing]'") from error
+    """The key in a PEM file, or in `text` if that is PEM itself.
 
-    inline = text.lstrip().startswith("-----BEGIN")
-    where = "SPRUE_REMOTE_CACHE_KEY" if inline else text
+    Raises SprueError for what is none, and for a private key that others may read.
+    """
     try:
-        pem = text.encode() if inline else Path(text).read_bytes()
-        if b"PRIVATE KEY" in pem:
-            private = load_pem_private_key(pem, None)
-            if isinstance(private, ed25519.Ed25519PrivateKey):
-                return Keys(private.public_key(), private)
-        else:
-            public = load_pem_public_key(pem)
-            if isinstance(public, ed25519.Ed25519PublicKey):
-                return Keys(public)
-    except OSError as error:
-        raise SprueError(f"cannot read the key: {error.strerror}", where=where) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SprueError(
-            f"no key: {error}", where=where, remedy="an ed25519 key in PEM, unencrypted"
-        ) from error
-    raise SprueError(
-        "no ed25519 key", where=where, remedy="openssl genpkey -algorithm ed25519 -out cache.key"
-    )
+        return _read_keys(text)
+    except CheckError as error:  # here the key is what is asked with
+        raise SprueError(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def _read_keys(text: str) -> Keys:
+    inline = text.lstrip().startswith("-----BEGIN")
+    name = VARIABLE if inline else text
+    pem = text.encode() if inline else read_pem(Path(text))
+    if b"PRIVATE KEY" not in pem:
+        return Keys(public_from_pem(pem, name, name))
+    pem = pem if inline else read_pem(Path(text), private=True)
+    private = private_from_pem(pem, name, name)
+    return Keys(private.public, private)

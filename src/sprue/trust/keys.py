@@ -128,7 +128,7 @@ def find_private(key: str, folder: Path) -> PrivateKey:
 
 def read_public(path: Path) -> PublicKey:
     """Raises SprueError when it cannot be read, CheckError when it is no ed25519 public key."""
-    return public_from_pem(_read(path, private=False), path.name.removesuffix(PUBLIC), str(path))
+    return public_from_pem(read_pem(path), path.name.removesuffix(PUBLIC), str(path))
 
 
 def public_from_pem(pem: bytes, name: str, where: str) -> PublicKey:
@@ -151,24 +151,26 @@ def public_from_pem(pem: bytes, name: str, where: str) -> PublicKey:
 
 def read_private(path: Path) -> PrivateKey:
     """Raises CheckError when others can read the file too, or when it is no ed25519 private key."""
+    return private_from_pem(read_pem(path, private=True), path.name.removesuffix(PRIVATE), str(path))
+
+
+def private_from_pem(pem: bytes, name: str, where: str) -> PrivateKey:
+    """Raises CheckError unless `pem` is an ed25519 private key without a passphrase."""
     _need_library()
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    pem = _read(path, private=True)
     # What the library says of a key that it cannot read may quote the key: it is not passed on.
     try:
         key = load_pem_private_key(pem, None)
     except TypeError:
-        raise CheckError(
-            "it needs a passphrase", where=str(path), remedy="openssl pkey decrypts it"
-        ) from None
+        raise CheckError("it needs a passphrase", where=where, remedy="openssl pkey decrypts it") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise CheckError("not a private key in PEM", where=str(path)) from None
+        raise CheckError("not a private key in PEM", where=where) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise CheckError(f"not an ed25519 key but {type(key).__name__}", where=str(path))
-    return PrivateKey(_public(path.name.removesuffix(PRIVATE), key.public_key()), key)
+        raise CheckError(f"not an ed25519 key but {type(key).__name__}", where=where)
+    return PrivateKey(_public(name, key.public_key()), key)
 
 
 def _public(name: str, key: Ed25519PublicKey) -> PublicKey:
@@ -189,7 +191,8 @@ def _find(key: str, folder: Path, suffix: str) -> Path:
     return path
 
 
-def _read(path: Path, *, private: bool) -> bytes:
+def read_pem(path: Path, *, private: bool = False) -> bytes:
+    """A small plain file. `private`: nobody else may be able to read it. Raises SprueError, CheckError."""
     try:
         return read_plain(path, MAX_KEY_BYTES, follow_links=True, private=private)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
