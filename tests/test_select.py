@@ -35,6 +35,7 @@ def verdict(
     }
     return {
         "execution": execution,
+        "deflated": None,
         "outputs": {"y": agreement, "z": {**agreement, "used": 0.1, "same_answer": None}},
         "metric": {"name": "accuracy", "value": value},
         "profile": {"flash": None, "ram": None, "instructions": None, "notes": {}, **profile},

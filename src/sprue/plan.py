@@ -251,9 +251,11 @@ class _Steps:
             "reference": Output(self.made.reference, "outputs.npz"),
             "labels": Output(self.made.reference, "labels.npz"),
         }
+        space = self.choice.space
         params = _variant_params(self.variant) | {
             "tolerance": asdict(tolerance(self.choice, self.variant)),
             "metric": self.made.recipe.model.metric,
+            "deflate": space.sparsity != (0.0,) or space.cluster != (0,),
         }
         tools = {**_tools(self.variant), "processor": processor()}
         return _action(self._name(self.variant, "verify"), "verify_variant", inputs, params, tools)

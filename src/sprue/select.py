@@ -48,6 +48,7 @@ class Result:
     max_abs: float | None = None
     tolerance_used: float | None = None
     same_answer: float | None = None
+    deflated: int | None = None
     over: float | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
@@ -99,6 +100,7 @@ def judge(
         max_abs=max(float(o["max_abs"]) for o in outputs.values()),
         tolerance_used=float(outputs[worst]["used"]),
         same_answer=min(same) if same else None,
+        deflated=verdict["deflated"],
         over=_over(verdict, drop, accept.max_drop, variant.target, size),
         notes=profile["notes"],
     )

@@ -6,6 +6,7 @@ Every function is `step(inputs, params, out)`; `plan.py` says which inputs and p
 from __future__ import annotations
 
 import importlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -149,6 +150,7 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
             "tolerance": params["tolerance"],
             "metric": {"name": metric.name, "value": metric.compute(next(iter(actual.values())), labels)},
             "samples": len(labels),
+            "deflated": _deflated(inputs["artifact"]) if params["deflate"] else None,
             "profile": {**asdict(profile), "notes": dict(profile.notes)},
         },
     )
@@ -195,6 +197,11 @@ def parity(inputs: Inputs, params: Params, out: Path) -> None:
     arrays = {name: data.read_arrays(path)[first] for name, path in inputs.items()}
     reference = arrays.pop("reference")
     _write(out / "parity.json", compare(first, dict.fromkeys(arrays, reference), arrays))
+
+
+def _deflated(folder: Path) -> int:
+    """The bytes of an artifact's files, each compressed: what sparse or shared weights can save."""
+    return sum(len(zlib.compress(p.read_bytes(), 6)) for p in folder.rglob("*") if p.is_file())
 
 
 def _samples(inputs: Inputs) -> Samples:

@@ -31,9 +31,7 @@ def _weighed(result: Result, against: Result, prefer: Preference) -> Result:
     better = prefer == "metric" and (result.drop or 0.0) < (against.drop or 0.0)
     if smaller or better or _faster(result, against):
         return result
-    size = f"{stored_bytes(result)} bytes instead of {stored_bytes(against)}"
-    speed = _speed(result, against)
-    said = ", ".join(t for t in (speed, size) if t)
+    said = ", ".join(t for t in (_speed(result, against), _size(result, against)) if t)
     reason = f"not worth it: neither faster nor smaller than {against.variant.id} ({said})"
     return replace(result, state="refused", reason=reason)
 
@@ -45,6 +43,13 @@ def _faster(result: Result, against: Result) -> bool:
     if result.instructions is not None and against.instructions is not None:
         return result.instructions < against.instructions
     return True
+
+
+def _size(result: Result, against: Result) -> str:
+    size = f"{stored_bytes(result)} bytes instead of {stored_bytes(against)}"
+    if result.deflated is None or against.deflated is None:
+        return size
+    return f"{size}; deflated, as for a download, {result.deflated} instead of {against.deflated}"
 
 
 def _speed(result: Result, against: Result) -> str:
