@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sprue.bundle.beside import signature_files
 from sprue.bundle.check import check_bundle, read_bundle_manifest
 from sprue.canonical import canonical
 from sprue.errors import CheckError
 from sprue.trust import dsse
 from sprue.trust.keys import PrivateKey, PublicKey, new_key, read_private
 from sprue.trust.provenance import PAYLOAD_TYPE, statement
-from sprue.trust.signature import require_keys, sign_bundle, signature_files, signatures
+from sprue.trust.signature import require_keys, sign_bundle, signatures
 
 pytest.importorskip("cryptography", reason="needs cryptography (the extra `signing`)")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sprue.bundle.beside import signature_files
 from sprue.bundle.check import check_bundle, read_bundle_manifest
 from sprue.canonical import canonical, file_digest
 from sprue.errors import CheckError
@@ -23,7 +24,7 @@ from sprue.trust.keys import (
     read_public,
 )
 from sprue.trust.provenance import PAYLOAD_TYPE, statement
-from sprue.trust.signature import sign_bundle, signature_files, signatures
+from sprue.trust.signature import sign_bundle, signatures
 
 pytest.importorskip("cryptography", reason="needs cryptography (the extra `signing`)")
 

@@ -117,6 +117,20 @@ def test_a_policy_is_enforced_by_option_and_by_environment(
     assert (done.returncode, "trust.toml:1: unknown key 'kees'" in done.stderr) == (2, True)
 
 
+def test_a_signature_travels_in_the_archive_and_import_demands_it(ask: Run, project: Path) -> None:
+    ask("bundle", "sign", "tiny", "--key", "ci")
+    assert ask("bundle", "export", "tiny", "bare.tar").returncode == 0
+    assert ask("bundle", "export", "tiny", "signed.tar", "--with-signatures").returncode == 0
+    demand = ("--require-signature", "--key", "ci.pub", "--store", "air")
+    done = ask("bundle", "import", "bare.tar", *demand)
+    assert (done.returncode, "not signed by 'ci'" in done.stderr) == (1, True)
+    assert "no bundles" in ask("bundle", "list", "--store", "air").stdout
+    done = ask("bundle", "import", "signed.tar", *demand)
+    assert (done.returncode, "signed by ci" in done.stdout) == (0, True), done.stderr
+    assert ask("bundle", "verify", "tiny", *demand).returncode == 0
+    assert ask("bundle", "import", "signed.tar", "--require-signature").returncode == 2
+
+
 def test_keys_are_listed_and_never_printed(ask: Run, project: Path) -> None:
     listed = json.loads(ask("key", "list", "--json").stdout)
     assert [(k["name"], k["private"]) for k in listed] == [("ci", "here")]

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 
+from sprue.bundle.beside import SIGNATURE, digits, read_signatures
 from sprue.bundle.check import read_bundle_manifest, read_sums, sum_of_measurements
 from sprue.bundle.hashing import Copied, Pump, open_plain
 from sprue.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, MEASUREMENTS, SUMS, Manifest, sums
@@ -29,7 +30,7 @@ MAX_TIME = 8**11 - 1
 
 @dataclass(frozen=True)
 class Member:
-    """A file of the archive. `path`: of the file in the bundle; "" for install.sh."""
+    """A file of the archive. `path`: of the file in the bundle; "" for install.sh and signatures."""
 
     name: str
     path: str
@@ -78,6 +79,11 @@ class Layout:
         made = [self._member(p, len(b), digest(b)) for p, b in zip(names, known, strict=True)]
         return made[0], made[1], made[2]
 
+    def signature(self, content: bytes) -> Member:
+        """A signature file, after all else; they are sorted by name."""
+        name = f"{top_folder(self.manifest)}/signatures/{digits(content)}{SIGNATURE}"
+        return Member(name, "", len(content), digest(content))
+
     def rest(self) -> Iterator[Member]:
         """All other files, by path."""
         described = [(f.path, f.size, f.sha256) for f in self.manifest.files]
@@ -102,12 +108,14 @@ def ending(written: int) -> bytes:
     return bytes(2 * BLOCK + -(written + 2 * BLOCK) % tarfile.RECORDSIZE)
 
 
-def export_bundle(folder: Path, out: BinaryIO, seconds: int) -> Manifest:
+def export_bundle(folder: Path, out: BinaryIO, seconds: int, *, signatures: bool = False) -> Manifest:
     """Write the archive of the bundle in `folder` to `out`; `seconds`: the time of all its members.
 
+    `signatures`: with those that lie beside it.
     Raises CheckError when a file is not what the manifest says: what was written then is no archive.
     """
     manifest = read_bundle_manifest(folder)
+    signed = read_signatures(folder) if signatures else {}
     written = read_sums(folder)
     sha = sum_of_measurements(written)
     try:
@@ -133,6 +141,9 @@ def export_bundle(folder: Path, out: BinaryIO, seconds: int) -> Manifest:
         for member, made in copied:
             if made.sha256.result() != member.sha256:
                 raise _damaged(folder, member)
+    for content in signed.values():
+        member = layout.signature(content)
+        total += _write(out.write, member.header(seconds), content, bytes(member.padding))
     out.write(ending(total))
     return manifest
 

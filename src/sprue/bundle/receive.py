@@ -11,12 +11,20 @@ import contextlib
 import os
 import tarfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
 from sprue.bundle.archive import BLOCK, INSTALL, MAX_TIME, Layout, Member, ending
+from sprue.bundle.beside import (
+    MAX_SIGNATURE_BYTES,
+    MAX_SIGNATURES,
+    SIGNATURE,
+    copy_signatures,
+    read_signatures,
+    signature_files,
+)
 from sprue.bundle.check import check_bundle, sum_of_measurements
 from sprue.bundle.hashing import Copied, Pump, open_plain
 from sprue.bundle.manifest import (
@@ -33,6 +41,10 @@ from sprue.bundle.store import Store
 from sprue.errors import CheckError, SprueError
 
 REMEDY = "export it again with `sprue bundle export`, or unpack it yourself and import the folder"
+
+Approve = Callable[[Path, Manifest], object]
+"""Gets a bundle that has its signatures beside it, proven but not yet in the store, and its manifest.
+Raises CheckError to refuse. `Policy.require` is one."""
 
 
 class Source(Protocol):
@@ -51,30 +63,56 @@ class Received:
     latest: bool
 
 
-def import_archive(source: Source, store: Store, where: str, expected_id: str | None = None) -> Received:
+def import_archive(
+    source: Source,
+    store: Store,
+    where: str,
+    expected_id: str | None = None,
+    approve: Approve | None = None,
+) -> Received:
     """Let the bundle of an archive into the store when all of it is right; `where`: what errors call it.
 
-    It becomes what name@version means if nothing did before. Raises CheckError for anything that differs from
-    what `export_bundle` writes, SprueError when the store cannot be written.
+    It becomes what name@version means if nothing did before. Its signatures come along, when `approve` does
+    not refuse it. Raises CheckError for anything that differs from what `export_bundle` writes, SprueError
+    when the store cannot be written.
     """
-    with _written(store), store.staging() as folder:
+    with _written(store), store.staging() as staged:
+        folder = staged / "bundle"
         with Pump() as pump:
             manifest = _Reader(source, where, pump).unpack(folder, expected_id)
-        return keep_received(store, folder, manifest)
+        return _keep(store, folder, manifest, approve)
 
 
-def import_folder(bundle: Path, store: Store, expected_id: str | None = None) -> Received:
-    """Let a bundle that lies in a folder into the store: what is copied is what is proven."""
+def import_folder(
+    bundle: Path, store: Store, expected_id: str | None = None, approve: Approve | None = None
+) -> Received:
+    """Let a bundle that lies in a folder into the store: what is copied is what is proven.
+
+    The signatures beside it come along, when `approve` does not refuse it.
+    """
     manifest = check_bundle(bundle, expected_id).manifest
     paths = [f.path for f in manifest.files] + [MANIFEST, SUMS]
     paths += [MEASUREMENTS] if (bundle / MEASUREMENTS).exists() else []
-    with _written(store), store.staging() as folder:
+    with _written(store), store.staging() as staged:
+        folder = staged / "bundle"
         with Pump() as pump:
             for path in paths:
                 with open_plain(bundle / path) as stream, _new_file(folder / path) as sink:
                     pump.copy(stream.readinto, sink.write, MAX_FILE_BYTES)
         check_bundle(folder, manifest.id())
-        return keep_received(store, folder, manifest)
+        for digits, data in read_signatures(bundle).items():
+            with _new_file(folder.with_name(f"{folder.name}.{digits}{SIGNATURE}")) as sink:
+                sink.write(data)
+        return _keep(store, folder, manifest, approve)
+
+
+def _keep(store: Store, folder: Path, manifest: Manifest, approve: Approve | None) -> Received:
+    if approve is not None:
+        approve(folder, manifest)
+    signed = signature_files(folder)
+    received = keep_received(store, folder, manifest)
+    copy_signatures(signed, received.folder)
+    return received
 
 
 @contextlib.contextmanager
@@ -111,10 +149,11 @@ class _Reader:
         self._where = where
         self._pump = pump
         self._read = 0
+        self._signatures = 0
         self._copied: deque[tuple[Member, Copied]] = deque()
 
     def unpack(self, folder: Path, expected_id: str | None) -> Manifest:
-        """Write the bundle to `folder`. Raises CheckError."""
+        """Write the bundle to `folder`, and its signatures beside it. Raises CheckError."""
         first = self._exactly(BLOCK)
         told = self._interpreted(first)
         seconds = told.mtime
@@ -149,10 +188,32 @@ class _Reader:
             self._file(folder, member, seconds)
         while self._copied:
             self._prove(*self._copied.popleft())
-        end = ending(self._read)
-        if self._exactly(len(end)) != end or self._some(memoryview(bytearray(1))):
+        block = self._exactly(BLOCK)
+        last = ""
+        while any(block):
+            last = self._signature(layout, folder, block, seconds, last)
+            block = self._exactly(BLOCK)
+        end = ending(self._read - BLOCK)
+        if block + self._exactly(len(end) - BLOCK) != end or self._some(memoryview(bytearray(1))):
             self._refuse("something stands after its last file")
         return manifest
+
+    def _signature(self, layout: Layout, folder: Path, block: bytes, seconds: int, last: str) -> str:
+        """Write a signature beside `folder`; its name. They must be sorted: `last` is the one before."""
+        size = self._interpreted(block).size
+        if not 0 < size <= MAX_SIGNATURE_BYTES:
+            self._refuse(f"something stands after its last file: {_described(block)}")
+        content = self._content(size)
+        member = layout.signature(content)
+        self._same(member, member.header(seconds), block)
+        if member.name <= last:
+            self._refuse("its signatures are not sorted")
+        self._signatures += 1
+        if self._signatures > MAX_SIGNATURES:
+            self._refuse(f"it holds more than {MAX_SIGNATURES} signatures")
+        with _new_file(folder.with_name(f"{folder.name}.{member.name.rpartition('/')[2]}")) as sink:
+            sink.write(content)
+        return member.name
 
     def _file(self, folder: Path, member: Member, seconds: int) -> None:
         if member.path == MEASUREMENTS:  # its size is in no list

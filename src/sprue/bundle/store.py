@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sprue.bundle.beside import SIGNATURE
 from sprue.bundle.blobs import BLOBS, holders, share
 from sprue.bundle.check import Damaged, Proof, check_bundle, read_bundle_manifest
 from sprue.bundle.manifest import Manifest
@@ -21,8 +22,6 @@ from sprue.canonical import canonical, parse
 from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
 
-SIGNATURE = ".intoto.jsonl"
-"""How the files beside a bundle end that hold its signatures."""
 STAGING = ".staging-"
 PULLING = ".pull-"
 """How folders begin in which pulls are put together: they stay when a pull dies, so that it can go on."""

@@ -11,8 +11,9 @@ from sprue.cli import _bundle_trust, _machine, _options, _registry, _text
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
+    from sprue.bundle.receive import Approve
     from sprue.registry.protocol import Registry
-    from sprue.registry.pull import Approve, Found
+    from sprue.registry.pull import Found
 
 
 @click.command("pull", epilog=_registry.URL_HELP)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sprue.bundle.beside import SIGNATURE
 from sprue.bundle.blobs import blob_path
 from sprue.bundle.hashing import hash_files
 from sprue.bundle.manifest import (
@@ -28,8 +29,8 @@ from sprue.bundle.manifest import (
     read_manifest,
     sums,
 )
-from sprue.bundle.receive import Received, keep_received
-from sprue.bundle.store import PULLING, SIGNATURE, Store, is_whole
+from sprue.bundle.receive import Approve, Received, keep_received
+from sprue.bundle.store import PULLING, Store, is_whole
 from sprue.canonical import digest, parse
 from sprue.durable import resumable_folder, sync_tree, write_file
 from sprue.errors import SprueError, did_you_mean
@@ -41,10 +42,6 @@ from sprue.registry.transfer import PART as PART_SUFFIX
 from sprue.registry.transfer import fetch, in_parallel, read_small
 
 PARTIAL = "manifest.partial.json"
-
-Approve = Callable[[Path, Manifest], object]
-"""Held before anything is fetched: the path of a bundle that has its signatures beside it, and its manifest.
-Raises CheckError to refuse. `Policy.require` is one."""
 
 
 @dataclass(frozen=True)

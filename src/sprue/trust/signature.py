@@ -9,12 +9,12 @@ changes no other, and two who sign at once do not meet.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sprue.bundle.beside import SIGNATURE, digits, signature_files
 from sprue.bundle.check import check_bundle
 from sprue.bundle.manifest import Manifest
 from sprue.canonical import canonical, digest, parse
@@ -27,7 +27,6 @@ from sprue.trust.provenance import PAYLOAD_TYPE, builder_of, statement
 
 RECIPE = "evidence/recipe.json"
 MAX_RECIPE_BYTES = 2**20
-MAX_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,9 @@ def sign_bundle(
             "reader would take",
             where=str(folder),
         )
-    path = folder.parent / f"{folder.name}.{digest(envelope)[:16]}.intoto.jsonl"
+    path = folder.parent / f"{folder.name}.{digits(envelope)}{SIGNATURE}"
     write_file(path, envelope + b"\n")
     return path
-
-
-def signature_files(folder: Path) -> list[Path]:
-    """Every file beside the bundle that is named as a signature of it."""
-    folder = folder.resolve()
-    named = re.compile(re.escape(folder.name) + r"\.[^/]*\.intoto\.jsonl")
-    found = sorted(path for path in folder.parent.iterdir() if named.fullmatch(path.name))
-    if len(found) > MAX_FILES:
-        raise CheckError(f"more than {MAX_FILES} signatures lie beside it", where=str(folder))
-    return found
 
 
 def envelopes(folder: Path) -> list[bytes]:
