@@ -156,7 +156,7 @@ def test_a_baseline_that_is_not_there_stops_before_anything_is_built(
     done = sprue_here("build", "recipes/tiny.toml", "--against", against)
     assert done.returncode == 2
     assert said in done.stderr
-    assert not list((project / "cache").glob("actions/*/*"))
+    assert not list((project / "cache").rglob("actions/*/*"))
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from sprue.engine.cache import Cache
 from sprue.errors import SprueError
 from sprue.last_build import is_kept, keep, last_build
 
@@ -76,14 +77,14 @@ def test_a_build_that_holds_and_one_that_fails_are_both_kept(project: Path, spru
     cache = project / "cache"
     path = project / "recipes" / "tiny.toml"
     assert sprue(project, "build", path, SPRUE_CACHE=str(cache)).returncode == 0
-    found = last_build(cache, path)
+    found = last_build(Cache(cache).folder, path)
     assert [(v["variant"], v["selected"]) for v in found["evidence"]["variants.json"]] == [
         ("null-float32", True)
     ]
     assert found["evidence"]["variants.json"][0]["how"]["backend"] == "null"
     path.write_text('model = "tiny"\n[target.null]\nbackend = "drifts"\n')
     assert sprue(project, "build", path, SPRUE_CACHE=str(cache)).returncode == 1
-    (variant,) = last_build(cache, path)["evidence"]["variants.json"]
+    (variant,) = last_build(Cache(cache).folder, path)["evidence"]["variants.json"]
     assert variant["state"] == "failed"
     assert "leaves its tolerance" in variant["why"]
 
@@ -95,7 +96,7 @@ def test_an_answer_that_still_holds_is_not_given_when_there_is_nothing_to_report
     cache = project / "cache"
     path = project / "recipes" / "tiny.toml"
     assert sprue(project, "build", path, SPRUE_CACHE=str(cache)).returncode == 0
-    for file in (cache / "reports").glob("*/*.json"):
+    for file in (Cache(cache).folder / "reports").glob("*/*.json"):
         file.unlink()
     assert sprue(project, "build", path, SPRUE_CACHE=str(cache)).returncode == 0
-    assert last_build(cache, path)["ok"]
+    assert last_build(Cache(cache).folder, path)["ok"]

@@ -42,6 +42,7 @@ def findings(build: Build) -> dict[str, Any]:
         "inputs": _inputs(build),
         "evidence": evidence(build),
         "measurements": measurements(build),
+        "answers": _answers(build),
     }
 
 
@@ -86,6 +87,20 @@ def _reference(build: Build) -> dict[str, Any]:
         return dict(build.reference)
     asked = {"evaluation": entry.parts["input:evaluation"], "labels": entry.files["labels.npz"]}
     return {**build.reference, **asked}
+
+
+def _answers(build: Build) -> dict[str, Any] | None:
+    """Where the answers to the evaluation samples lie in the cache: digests of the labels and of outputs."""
+    entry = build.outcomes[build.plan.reference].entry
+    if entry is None or not build.reference:
+        return None
+    kept = {
+        t.choice.target.id: t.kept.verdict.files["outputs.npz"]
+        for t in build.targets
+        if t.kept is not None and t.kept.verdict is not None
+    }
+    said = {key: build.reference[key] for key in ("metric", "output")}
+    return {**said, "labels": entry.files["labels.npz"], "kept": kept}
 
 
 def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from sprue.report.compare import Margin, compare
 from sprue.report.data import Report
-from sprue.report.page import html
+from sprue.report.page import comparison, html
 from sprue.report.versus import versus
 
 if TYPE_CHECKING:
@@ -89,7 +91,14 @@ def shown(browser: Browser, folder: Path, page: str, width: int = 1100, scheme: 
 @pytest.fixture
 def pages(report: Report, hostile: Report) -> dict[str, str]:
     older = versus(report, report)
-    return {"plain": html(report, older), "hostile": html(hostile, versus(report, hostile))}
+    other = replace(report, name="other")
+    spoiled = replace(other, targets=hostile.targets)
+    return {
+        "plain": html(report, older),
+        "hostile": html(hostile, versus(report, hostile)),
+        "compared": comparison(compare(report, other, {"server": Margin(-0.01, 0.02)})),
+        "compared, hostile": comparison(compare(replace(hostile, reference=report.reference), spoiled)),
+    }
 
 
 def test_it_is_silent_fits_a_phone_and_can_be_read_in_both_schemes(

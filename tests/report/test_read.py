@@ -14,6 +14,7 @@ import pytest
 
 from sprue.bundle.freeze import freeze
 from sprue.bundle.manifest import MANIFEST, SUMS, read_manifest
+from sprue.engine.cache import Cache
 from sprue.errors import CheckError
 from sprue.report.data import Report
 from sprue.report.read import from_bundle, from_last_build
@@ -79,7 +80,7 @@ def edit_times(**fields: Any) -> Callable[[bytes], bytes]:
 
 
 def test_a_build_and_its_bundle_say_the_same(built: Path) -> None:
-    here = from_last_build(built / "cache", built / "recipes" / "tiny.toml")
+    here = from_last_build(Cache(built / "cache").folder, built / "recipes" / "tiny.toml")
     (folder,) = (built / "bundles" / "tiny").glob("1.2.3-*")
     there = from_bundle(folder)
     assert here == replace(there, id="", revision="", created="")

@@ -14,6 +14,7 @@ from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from sprue.report.compare import Compared
 from sprue.report.data import Report, TargetReport
 from sprue.report.figures import Figure, figures, known
 from sprue.report.plot import Plot, plots
@@ -33,6 +34,11 @@ def markdown(report: Report, previous: Versus | None = None) -> str:
     made = _environment().get_template("report.md.j2")
     said = made.render(report=report, previous=previous, verdict=verdict(report))
     return re.sub(r"\n{3,}", "\n\n", said).strip() + "\n"
+
+
+def comparison(compared: Compared) -> str:
+    """The page of two models side by side."""
+    return _page("compare.html.j2", compared=compared)
 
 
 def verdict(report: Report) -> str:

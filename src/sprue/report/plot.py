@@ -5,8 +5,8 @@ What stands here is geometry in pixels; templates/plot.svg.j2 draws it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sprue.report.axis import Axis, axis
@@ -40,6 +40,7 @@ class Mark:
     y: float
     label: Label
     title: str
+    second: bool = False
 
     @property
     def words(self) -> str:
@@ -72,18 +73,21 @@ class Plot:
     bottom: int = BOTTOM
 
 
-def plots(target: TargetReport, figures: Sequence[Figure]) -> tuple[Plot, ...]:
-    """Each pair of figures that has something to show: at least two variants that differ in both."""
+def plots(target: TargetReport, figures: Sequence[Figure], second: Collection[str] = ()) -> tuple[Plot, ...]:
+    """Each pair of figures that has something to show: at least two variants that differ in both.
+
+    `second`: the variants of a second model, which get a shape of their own.
+    """
     tried = target.tried
     costs = [f for f in (speed(tried), *known([f for f in figures if f.key == "size"], tried)) if f]
     costs += [f for f in known(figures, tried) if f.word == "cost" and f.key != "ram"]
     metrics = [f for f in figures if f.word == "metric"]
     pairs = [(costs[1], costs[0])] if len(costs) > 1 else []
     pairs += [(cost, m) for m in metrics for cost in costs]
-    return tuple(p for x, y in pairs if (p := plot(target, x, y)) is not None)
+    return tuple(p for x, y in pairs if (p := plot(target, x, y, second)) is not None)
 
 
-def plot(target: TargetReport, x: Figure, y: Figure) -> Plot | None:
+def plot(target: TargetReport, x: Figure, y: Figure, second: Collection[str] = ()) -> Plot | None:
     """One plot; None when there is nothing to compare."""
     there = [(t, a, b) for t in target.tried if (a := x.get(t)) is not None and (b := y.get(t)) is not None]
     if len({a for _, a, _ in there}) < 2 or len({b for _, _, b in there}) < 2:
@@ -106,7 +110,7 @@ def plot(target: TargetReport, x: Figure, y: Figure) -> Plot | None:
         f"{y.label} against {x.label}",
         across,
         up,
-        _labelled(marks),
+        tuple(replace(m, second=m.tried.variant in second) for m in _labelled(marks)),
         " ".join(f"{across.at(a)},{up.at(b)}" for a, b in _stairs(best)),
         tuple(Rule(up.at(v), text) for v, text in lines),
     )
