@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -335,3 +335,23 @@ def test_any_order_of_a_graph_is_put_right(make: Make, seed: int) -> None:
 def test_a_chain_of_ten_thousand_is_ordered_in_no_time(make: Make) -> None:
     chain = [make(str(i), inputs={"before": Output(str(i - 1))} if i else {}) for i in range(10_000)]
     assert list(graph(reversed(chain))) == [str(i) for i in range(10_000)]
+
+
+def test_what_is_known_is_not_gone_through_for_each_action(make: Make, cache: Cache, pool: Pool) -> None:
+    """Else a build of ten thousand recipes, which hands on what it knows, would take the square of it."""
+
+    class Counted(dict[str, Outcome]):
+        turns = 0
+
+        def keys(self) -> KeysView[str]:  # type: ignore[override]  # what a dict's keys can do is enough
+            Counted.turns += 1
+            return super().keys()
+
+    known = Counted(run([make("first")], cache, pool))
+    turns = []
+    for count in (2, 20):
+        Counted.turns = 0
+        actions = [make(f"n{i}", inputs={"x": Output("first", "joined")}) for i in range(count)]
+        run(actions, cache, pool, known=known)
+        turns.append(Counted.turns)
+    assert turns[0] == turns[1]

@@ -158,7 +158,8 @@ class _Build:
     ) -> None:
         self.outcomes = dict(known)
         self.stopped: Failure | None = None
-        blocked = {name: len(action.needs() - known.keys()) for name, action in todo.items()}
+        waits = {name: [n for n in action.needs() if n not in known] for name, action in todo.items()}
+        blocked = {name: len(needed) for name, needed in waits.items()}
         self.ready = deque(a for a in todo.values() if not blocked[a.name])
         self.queued: deque[tuple[Action, Parts]] = deque()
         self.alone: deque[tuple[Action, Parts]] = deque()
@@ -168,7 +169,7 @@ class _Build:
         self._blocked = blocked
         self._dependents: dict[str, list[Action]] = {name: [] for name in todo}
         for action in todo.values():
-            for name in action.needs() - known.keys():
+            for name in waits[action.name]:
                 self._dependents[name].append(action)
         self._digests: dict[Path, str] = {}
         self._making: dict[str, list[Action]] = {}
