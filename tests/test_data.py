@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sprue.data import check_answers, check_inputs, check_labels, read_arrays, write_arrays
+from sprue.data import check_answers, check_inputs, check_labels, judging, overlap, read_arrays, write_arrays
 from sprue.errors import SprueError
 from sprue.graph import TensorSpec
 from sprue.metric import METRICS
@@ -172,9 +172,9 @@ def test_each_mistake_in_the_inputs_is_said() -> None:
         ("accuracy", np.array(["a"] * 5), 3, "needs integer classes"),
         ("accuracy", np.zeros(5, bool), 3, "needs integer classes"),
         ("accuracy", np.zeros((5, 3), np.int64), 3, "needs one class per sample"),
-        ("top5", np.full(5, 3), 3, "classes 3 to 3, the model's first output has 3"),
-        ("f1", np.full(5, 2**63, np.uint64), 3, "the model's first output has 3"),
-        ("accuracy", np.full(5, -1, np.int8), 3, "classes -1 to -1"),
+        ("top5", np.full(5, 3), 3, "holds the class 3 in sample 0"),
+        ("f1", np.full(5, 2**63, np.uint64), 3, "the model's first output tells 3 classes apart, 0 to 2"),
+        ("accuracy", np.full(5, -1, np.int8), 3, "holds the class -1 in sample 0"),
         ("mae", np.array(["a"] * 5), 1, "finite numbers"),
         ("mae", np.full(5, np.nan), 1, "finite numbers"),
         ("mae", np.zeros((5, 2)), 1, "first output has 1 per sample"),
@@ -199,10 +199,46 @@ def test_labels_that_fit_are_taken(metric: str, labels: NDArray[Any]) -> None:
     size = 5 if metric == "accuracy" else 1
     checked = check_labels({"label": labels}, "label", 5, METRICS[metric], "data.npz")
     check_answers(checked, "label", size, METRICS[metric], "data.npz")
-    METRICS[metric].compute(np.zeros((5, size)), checked)
+    METRICS[metric].compute({"y": np.zeros((5, size))}, checked)
 
 
 def test_missing_labels_are_answered_with_what_is_there() -> None:
     with pytest.raises(SprueError, match="there is no array 'label' with the labels") as caught:
         check_labels({"labels": X, "x": X}, "label", 5, METRICS["accuracy"], "data.npz")
     assert "did you mean 'labels'?" in caught.value.remedy
+
+
+def test_samples_that_are_in_both_files_are_found_wherever_they_stand() -> None:
+    draw = np.random.default_rng(0)
+    evaluation = {"x": draw.random((6, 4)), "n": np.arange(6)}
+    calibration = {name: array[[5, 0, 2]].copy() for name, array in evaluation.items()}
+    calibration["x"][1, 3] += 1e-9
+    assert overlap(evaluation, calibration) == {"evaluation": [2, 5], "calibration": [0, 2]}
+    assert overlap(evaluation, {"x": evaluation["x"], "n": np.arange(6) + 1}) == {
+        "evaluation": [],
+        "calibration": [],
+    }
+
+
+def test_samples_stay_in_their_half_when_others_come_or_go_and_equal_ones_together() -> None:
+    samples = {"x": np.random.default_rng(1).random((400, 3))}
+    sides = judging(samples)
+    assert 150 < sides.sum() < 250
+    some = [300, 7, 7, 12]
+    assert judging({"x": samples["x"][some]}).tolist() == sides[some].tolist()
+
+
+def test_auc_needs_two_classes_and_one_output_tells_two() -> None:
+    auc = METRICS["auc"]
+    check_answers(np.array([0, 1, 1]), "label", 1, auc, "data.npz")
+    with pytest.raises(SprueError, match="holds one class only, and auc needs two"):
+        check_answers(np.array([1, 1, 1]), "label", 1, auc, "data.npz")
+
+
+def test_labels_out_of_range_are_named_with_their_samples() -> None:
+    with pytest.raises(SprueError) as caught:
+        check_answers(np.array([0, 3, 7, -1]), "label", 3, METRICS["accuracy"], "data.npz")
+    assert caught.value.what == (
+        "'label' holds the class 3 in sample 1, and 2 more; "
+        "the model's first output tells 3 classes apart, 0 to 2"
+    )

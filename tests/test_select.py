@@ -11,19 +11,31 @@ from hypothesis import strategies as st
 
 from sprue.backend import Variant
 from sprue.measured import Measured
-from sprue.metric import METRICS
 from sprue.recipe import Accept, Preference
-from sprue.select import NOISE, Result, judge, select, why
+from sprue.select import NOISE, Result, choose, judge, select, why
 from sprue.target import Target
 from sprue.timing import INDIFFERENT, Timing
 
 TARGET = Target("box", "a box", ("null",), "linux", "any")
 VARIANT = Variant(TARGET, "null", "float32")
-REFERENCE = {"metric": "accuracy", "value": 0.9, "samples": 100}
+
+
+def a_drop(value: float, margin: float = 0.005, samples: int = 1000) -> dict[str, Any]:
+    """A drop that may be `margin` larger or smaller."""
+    bounds = {name: dict.fromkeys(("0.9", "0.95", "0.99"), value + sign * margin) for name, sign in SIDES}
+    return {"value": value, "samples": samples, "lost": None, "won": None, **bounds}
+
+
+SIDES = (("at_least", -1), ("at_most", 1))
 
 
 def verdict(
-    value: float = 0.9, used: float = 0.5, execution: str = "native", **profile: Any
+    value: float = 0.9,
+    used: float = 0.5,
+    execution: str = "native",
+    reference: float = 0.9,
+    halves: dict[str, Any] | None = None,
+    **profile: Any,
 ) -> dict[str, Any]:
     agreement = {
         "used": used,
@@ -37,13 +49,20 @@ def verdict(
         "execution": execution,
         "deflated": None,
         "outputs": {"y": agreement, "z": {**agreement, "used": 0.1, "same_answer": None}},
-        "metric": {"name": "accuracy", "value": value},
+        "metric": {
+            "name": "accuracy",
+            "value": value,
+            "low": value - 0.02,
+            "high": value + 0.02,
+            "drop": a_drop(reference - value),
+            "halves": halves,
+        },
         "profile": {"flash": None, "ram": None, "instructions": None, "notes": {}, **profile},
     }
 
 
-def judged(made: dict[str, Any], target: Target = TARGET, max_drop: float = 0.01, **reference: Any) -> Result:
-    return judge(replace(VARIANT, target=target), made, 1000, Accept(max_drop), {**REFERENCE, **reference})
+def judged(made: dict[str, Any], target: Target = TARGET, max_drop: float = 0.01) -> Result:
+    return judge(replace(VARIANT, target=target), made, 1000, Accept(max_drop))
 
 
 def test_what_keeps_everything_is_verified() -> None:
@@ -68,14 +87,42 @@ def test_an_output_outside_its_tolerance_fails(used: float, state: str) -> None:
 @given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100))
 def test_a_drop_may_be_as_large_as_accepted_and_no_larger(reference: int, value: int, allowed: int) -> None:
     """In hundredths, where floats are off by an ulp: 0.90 - 0.89 is not 0.01."""
-    result = judged(verdict(value / 100), max_drop=allowed / 100, value=reference / 100)
+    result = judged(verdict(value / 100, reference=reference / 100), max_drop=allowed / 100)
     assert (result.state == "verified") is (reference - value <= allowed)
 
 
-def test_a_metric_of_which_less_is_better_drops_when_it_grows() -> None:
-    assert not METRICS["mae"].higher_is_better
-    assert judged(verdict(0.95), metric="mae", value=0.9).state == "failed"
-    assert judged(verdict(0.5), metric="mae", value=0.9).state == "verified"
+def test_what_passes_as_measured_says_whether_it_is_proven() -> None:
+    sure, unsure = judged(verdict(0.896)), judged(verdict(0.894))
+    assert (sure.state, sure.proven) == ("verified", True)
+    assert (unsure.state, unsure.proven) == ("verified", False)
+    assert [r.drop_at_most for r in (sure, unsure)] == pytest.approx([0.009, 0.011])
+    assert [sure.metric_low, sure.metric_high] == pytest.approx([0.876, 0.916])
+
+
+def test_what_was_chosen_on_one_half_is_judged_on_the_other() -> None:
+    lucky = {"choosing": a_drop(0.0), "judging": a_drop(0.02)}
+    good = {"choosing": a_drop(0.005), "judging": a_drop(0.005)}
+    small = replace(judged(verdict(halves=lucky)), size=1)
+    large = judged(verdict(halves=good))
+    assert small.state == large.state == "verified"
+    settled, kept = choose([small, large], "size", Accept(0.01))
+    assert kept is large
+    assert [r.state for r in settled] == ["failed", "verified"]
+    assert settled[0].reason.startswith(
+        "the metric is 0.0200 worse than the reference's on the judging half of "
+    )
+    assert choose([small], "size", Accept(0.01))[1] is None
+
+
+def test_a_variant_that_fails_on_the_choosing_half_is_no_candidate() -> None:
+    halves = {"choosing": a_drop(0.02), "judging": a_drop(0.0)}
+    assert judged(verdict(halves=halves)).state == "failed"
+
+
+def test_halves_too_small_to_prove_anything_are_not_told_apart() -> None:
+    halves = {name: a_drop(0.5, samples=50) for name in ("choosing", "judging")}
+    result = judged(verdict(halves=halves))
+    assert (result.state, result.judging) == ("verified", None)
 
 
 def test_limits_are_held_against_what_the_artifact_needs() -> None:
@@ -155,9 +202,22 @@ def test_size_takes_the_flash_if_it_is_known() -> None:
     assert chosen("size", passed("a", size=10, flash=500), passed("b", size=400)) == "b"
 
 
+def dropped(name: str, drop: float, margin: float = 0.0, size: int = 1000) -> Result:
+    return passed(name, drop=drop, choosing=a_drop(drop, margin), size=size)
+
+
 def test_metric_takes_the_smallest_drop_also_below_zero() -> None:
-    assert chosen("metric", passed("a", drop=0.0), passed("b", drop=-0.01), passed("c", drop=0.005)) == "b"
-    assert chosen("metric", passed("a", drop=0.0, size=5), passed("b", drop=0.0, size=4)) == "b"
+    assert chosen("metric", dropped("a", 0.0), dropped("b", -0.01), dropped("c", 0.005)) == "b"
+    assert chosen("metric", dropped("a", 0.0, size=5), dropped("b", 0.0, size=4)) == "b"
+
+
+def test_one_image_does_not_decide_which_metric_is_best() -> None:
+    best, near, far = (
+        dropped("best", 0.0),
+        dropped("near", 0.003, 0.005, size=9),
+        dropped("far", 0.02, 0.005, size=1),
+    )
+    assert chosen("metric", best, near, far) == "near"
 
 
 @pytest.mark.parametrize("prefer", ["latency", "size", "metric"])

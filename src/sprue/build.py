@@ -22,7 +22,7 @@ from sprue.errors import CheckError, SprueError
 from sprue.measured import Measured
 from sprue.plan import Plan, Planned, measure, memory, parity
 from sprue.recipe import Choice, Recipe
-from sprue.select import Result, judge, nearest, select
+from sprue.select import Result, choose, judge, nearest
 from sprue.widen import wider
 from sprue.worth import weighed
 
@@ -151,11 +151,12 @@ class _Begun:
 
 
 def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
-    for name in (made.source, made.reference, made.calibration):
+    for name in (made.source, made.reference, made.calibration, made.overlap):
         if name and (failure := outcomes[name].failure):
             return _Begun(_broken(made, outcomes, failure))
-    reference = _json(cache, outcomes[made.reference], "metric.json")
-    tried = tuple(_judged(p, outcomes, cache, reference) for p in made.variants)
+    shared = _json(cache, outcomes[made.overlap], "overlap.json") if made.overlap else None
+    reference = {**_json(cache, outcomes[made.reference], "metric.json"), "overlap": shared}
+    tried = tuple(_judged(p, outcomes, cache) for p in made.variants)
     return _Begun(Build(made, (), reference, None, _mine(made, outcomes)), tried)
 
 
@@ -239,9 +240,7 @@ def _mine(made: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
     return {a.name: outcomes[a.name] for a in made.actions}
 
 
-def _judged(
-    planned: Planned, outcomes: Mapping[str, Outcome], cache: Cache, reference: Mapping[str, Any]
-) -> Tried:
+def _judged(planned: Planned, outcomes: Mapping[str, Outcome], cache: Cache) -> Tried:
     """What became of a variant, but for its latency."""
     variant = planned.variant
     if planned.missing is not None:
@@ -252,7 +251,7 @@ def _judged(
         return Tried(planned, _failed(variant, failure), compiled.entry, verify.entry, failure)
     verdict = _json(cache, verify, "verdict.json")
     assert compiled.entry is not None
-    result = judge(variant, verdict, cache.size(compiled.entry), planned.choice.accept, reference)
+    result = judge(variant, verdict, cache.size(compiled.entry), planned.choice.accept)
     if planned.saturation and (known := outcomes[planned.saturation]).entry is not None:
         result = replace(result, notes={**result.notes, **_json(cache, known, "saturation.json")["notes"]})
     return Tried(planned, result, compiled.entry, verify.entry)
@@ -291,8 +290,8 @@ def _chosen(
             _timed(t, timing, outcomes, cache) if t.planned.variant.id in timing.inputs else t for t in mine
         ]
     results = weighed([t.result for t in mine], choice.prefer)
-    mine = [replace(t, result=result) for t, result in zip(mine, results, strict=True)]
-    kept = select(results, choice.prefer)
+    settled, kept = choose(results, choice.prefer, choice.accept)
+    mine = [replace(t, result=result) for t, result in zip(mine, settled, strict=True)]
     conditions = _conditions(timing, outcomes, cache)
     return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None), conditions)
 

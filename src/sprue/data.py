@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,9 +98,9 @@ def check_labels(arrays: Mapping[str, Array], label: str, samples: int, metric: 
         raise SprueError(
             f"'{label}' has shape {list(labels.shape)}, but there are {samples} samples", where=where
         )
-    if metric.integer_labels and labels.dtype.kind not in "iu":
+    if metric.labels == "class" and labels.dtype.kind not in "iu":
         raise SprueError(f"'{label}' is {labels.dtype}; {metric.name} needs integer classes", where=where)
-    if metric.integer_labels and labels.size != samples:
+    if metric.labels == "class" and labels.size != samples:
         raise SprueError(
             f"'{label}' has shape {list(labels.shape)}; {metric.name} needs one class per sample",
             where=where,
@@ -112,17 +113,57 @@ def check_labels(arrays: Mapping[str, Array], label: str, samples: int, metric: 
 
 def check_answers(labels: Array, label: str, size: int, metric: Metric, where: str) -> None:
     """Raises SprueError when labels do not fit the model's first output, `size` numbers per sample."""
-    if metric.integer_labels and not 0 <= labels.min() <= labels.max() < size:
-        raise SprueError(
-            f"'{label}' holds classes {labels.min()} to {labels.max()}, the model's first output has {size}",
-            where=where,
-            remedy="classes count from 0, in the order of the model's outputs",
-        )
-    if not metric.integer_labels and labels.size != len(labels) * size:
+    if metric.labels == "class":
+        classes = metric.classes(size)
+        flat = labels.reshape(-1).astype(np.int64)
+        wrong = np.flatnonzero((flat < 0) | (flat >= classes))
+        if len(wrong):
+            first = labels.reshape(-1)[wrong[0]]
+            others = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise SprueError(
+                f"'{label}' holds the class {first} in sample {wrong[0]}{others}; the model's first output "
+                f"tells {classes} classes apart, 0 to {classes - 1}",
+                where=where,
+                remedy="classes count from 0, in the order of the model's outputs",
+            )
+        if metric.name == "auc" and len(np.unique(labels)) == 1:
+            raise SprueError(f"'{label}' holds one class only, and auc needs two", where=where)
+    if metric.labels == "values" and labels.size != len(labels) * size:
         raise SprueError(
             f"'{label}' has shape {list(labels.shape)}, but the model's first output has {size} per sample",
             where=where,
         )
+
+
+def fingerprints(samples: Mapping[str, Array]) -> list[bytes]:
+    """A digest of each sample's bytes, of all inputs: the same for the same sample in any file, at any
+    place.
+    """
+    count = len(next(iter(samples.values())))
+    found = []
+    for i in range(count):
+        made = hashlib.sha256()
+        for name in sorted(samples):
+            made.update(np.ascontiguousarray(samples[name][i]).tobytes())
+        found.append(made.digest())
+    return found
+
+
+def overlap(evaluation: Mapping[str, Array], calibration: Mapping[str, Array]) -> dict[str, list[int]]:
+    """The indices, in each of the two, of samples that are in both."""
+    ours, theirs = fingerprints(evaluation), fingerprints(calibration)
+    shared = set(ours) & set(theirs)
+    return {
+        "evaluation": [i for i, f in enumerate(ours) if f in shared],
+        "calibration": [i for i, f in enumerate(theirs) if f in shared],
+    }
+
+
+def judging(samples: Mapping[str, Array]) -> NDArray[np.bool_]:
+    """The half of the samples that what was chosen on the other half is judged on. By content, so that equal
+    samples are on one side, and a sample stays on its side when others come or go.
+    """
+    return np.array([f[0] & 1 == 1 for f in fingerprints(samples)])
 
 
 def _fitting(array: Array, spec: TensorSpec, where: str) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 from sprue import __version__
 from sprue.build import Build, TargetBuild, Tried
 from sprue.machine import fingerprint
+from sprue.metric import is_own
 from sprue.recipe import Recipe
 from sprue.select import why
 from sprue.summary import error_json, result_json
@@ -128,6 +129,7 @@ def _inputs(build: Build) -> dict[str, str]:
         (plan.source, "source", model.folder if model.function else model.source),
         (plan.reference, "evaluation", model.evaluation),
         (plan.calibration, "calibration", model.calibration),
+        (plan.reference if is_own(model.metric) else "", "metric", model.folder),
     ):
         entry = build.outcomes[action].entry if action else None
         if entry is not None and path is not None:

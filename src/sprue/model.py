@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from sprue.errors import SprueError, did_you_mean
-from sprue.metric import METRICS
+from sprue.metric import METRICS, find_metric, is_own
 from sprue.target import Strict
 from sprue.toml import Document, read_toml, validate
 
@@ -41,7 +41,14 @@ class ModelFile(Strict):
     source: InnerPath = Field(
         description='an ONNX file, or "train.py:export", a callable that returns an onnx.ModelProto'
     )
-    metric: str = Field("accuracy", json_schema_extra={"enum": [*METRICS]})
+    metric: str = Field(
+        "accuracy",
+        json_schema_extra={"anyOf": [{"enum": [*METRICS]}, {"pattern": r"^top[1-9][0-9]*$|^.+[.]py:.+$"}]},
+        description='what answers are judged by, or a function of your own, such as "metrics.py:score"',
+    )
+    better: Literal["higher", "lower"] | None = Field(
+        None, description="which values of a metric of your own are better; default: higher"
+    )
     data: DataFile
     licenses: list[str] = Field(default_factory=list, description="SPDX identifiers")
     description: str = ""
@@ -56,6 +63,7 @@ class Model:
     source: Path
     function: str
     metric: str
+    higher_is_better: bool
     label: str
     evaluation: Path
     calibration: Path | None
@@ -70,12 +78,7 @@ def load_model(folder: Path) -> Model:
     """Read `folder/model.toml`. Raises SprueError naming file, line and key, also for missing files."""
     document = read_toml(folder / "model.toml")
     data = validate(ModelFile, document)
-    if data.metric not in METRICS:
-        raise SprueError(
-            f"there is no metric '{data.metric}'",
-            where=document.place(["metric"]),
-            remedy=did_you_mean(data.metric, METRICS),
-        )
+    higher_is_better = _direction(data, document)
     file, _, function = data.source.partition(":")
     if not (file.endswith(".py") and function.isidentifier()) and (function or not file.endswith(".onnx")):
         raise SprueError(
@@ -83,6 +86,8 @@ def load_model(folder: Path) -> Model:
             where=document.place(["source"]),
             remedy='write "model.onnx" or "train.py:export"',
         )
+    if is_own(data.metric):
+        _refuse_missing(folder, data.metric.partition(":")[0], ("metric",), document)
     named = {("source",): file, ("data", "evaluation"): data.data.evaluation}
     if data.data.calibration is not None:
         named["data", "calibration"] = data.data.calibration
@@ -95,12 +100,42 @@ def load_model(folder: Path) -> Model:
         source=folder / file,
         function=function,
         metric=data.metric,
+        higher_is_better=higher_is_better,
         label=data.data.label,
         evaluation=folder / data.data.evaluation,
         calibration=None if calibration is None else folder / calibration,
         licenses=tuple(data.licenses),
         document=document,
     )
+
+
+def _direction(data: ModelFile, document: Document) -> bool:
+    """Whether higher values of the metric are better. Raises SprueError for an unknown metric."""
+    if is_own(data.metric):
+        file, _, function = data.metric.partition(":")
+        try:
+            fits = bool(_inside(file)) and file.endswith(".py") and function.isidentifier()
+        except ValueError:
+            fits = False
+        if not fits:
+            raise SprueError(
+                f"metric '{data.metric}' is not file.py:function in the model's own folder",
+                where=document.place(["metric"]),
+                remedy='write "metrics.py:score"',
+            )
+        return data.better != "lower"
+    try:
+        found = find_metric(data.metric)
+    except SprueError as error:
+        raise SprueError(error.what, where=document.place(["metric"]), remedy=error.remedy) from None
+    if data.better is not None:
+        raise SprueError(
+            f"'better' is for a metric of your own; of {data.metric} "
+            f"{'higher' if found.higher_is_better else 'lower'} is better",
+            where=document.place(["better"]),
+            remedy="leave it out",
+        )
+    return found.higher_is_better
 
 
 def _refuse_missing(folder: Path, name: str, key: tuple[str, ...], document: Document) -> None:

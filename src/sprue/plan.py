@@ -25,6 +25,7 @@ from sprue.contract import tolerance
 from sprue.engine.action import Action, Output
 from sprue.errors import CheckError, SprueError
 from sprue.machine import fingerprint, processor
+from sprue.metric import is_own
 from sprue.model import Model
 from sprue.passes.compression import compression_passes
 from sprue.recipe import Choice, Recipe
@@ -53,7 +54,9 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """`source`, `reference`, `calibration` and `facts` name the shared actions; "" if there is none."""
+    """`source`, `reference`, `calibration`, `facts` and `overlap` name the shared actions; "" if there is
+    none.
+    """
 
     recipe: Recipe
     actions: tuple[Action, ...]
@@ -63,6 +66,7 @@ class Plan:
     calibration: str
     facts: str
     timeout: float
+    overlap: str = ""
 
     @property
     def questions(self) -> tuple[str, ...]:
@@ -120,15 +124,17 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
     source = _source(model)
     reference = _reference(model, source.name)
     shared = [source, reference]
-    calibration = ""
+    calibration = overlap = ""
     if model.calibration is not None:
         shared.append(_calibration(model, source.name))
         calibration = shared[-1].name
+        shared.append(_overlap(model, reference.name, calibration))
+        overlap = shared[-1].name
     facts = ""
     if any(c.space.auto for c in recipe.choices):
         shared.append(_facts(model, source.name))
         facts = shared[-1].name
-    empty = Plan(recipe, (), (), source.name, reference.name, calibration, facts, timeout)
+    empty = Plan(recipe, (), (), source.name, reference.name, calibration, facts, timeout, overlap)
     named = [
         Asked(c, v, "named by the recipe", mixed=c.space.mixes and v.precision == "int8-static")
         for c in recipe.choices
@@ -153,9 +159,27 @@ def _place(model: Model, path: Path) -> str:
 def _reference(model: Model, source: str) -> Action:
     inputs: Inputs = {"model": Output(source, "model.onnx"), "evaluation": model.evaluation}
     places = {"place": _place(model, model.evaluation), "source": _place(model, model.source)}
-    params = {"metric": model.metric, "label": model.label, **places}
+    params = {**_metric_params(model), "label": model.label, **places}
+    inputs = {**inputs, **_metric_inputs(model)}
     tools = packages("onnxruntime") | {"processor": processor()}
     return _action(f"{model.name}/reference", "reference", inputs, params, tools)
+
+
+def _metric_inputs(model: Model) -> Inputs:
+    """A metric of the user's own may read what stands beside it, so all of its folder is its source."""
+    return {"metric": model.folder} if is_own(model.metric) else {}
+
+
+def _metric_params(model: Model) -> dict[str, Any]:
+    return {"metric": model.metric, "higher_is_better": model.higher_is_better}
+
+
+def _overlap(model: Model, reference: str, calibration: str) -> Action:
+    inputs = {
+        "evaluation": Output(reference, "samples.npz"),
+        "calibration": Output(calibration, "samples.npz"),
+    }
+    return _action(f"{model.name}/overlap", "overlap", inputs, {})
 
 
 def _calibration(model: Model, source: str) -> Action:
@@ -250,11 +274,12 @@ class _Steps:
             "samples": Output(self.made.reference, "samples.npz"),
             "reference": Output(self.made.reference, "outputs.npz"),
             "labels": Output(self.made.reference, "labels.npz"),
+            **_metric_inputs(self.made.recipe.model),
         }
         space = self.choice.space
         params = _variant_params(self.variant) | {
             "tolerance": asdict(tolerance(self.choice, self.variant)),
-            "metric": self.made.recipe.model.metric,
+            **_metric_params(self.made.recipe.model),
             "deflate": space.sparsity != (0.0,) or space.cluster != (0,),
         }
         tools = {**_tools(self.variant), "processor": processor()}

@@ -28,7 +28,7 @@ from sprue.engine.run import Listener
 from sprue.errors import CheckError, SprueError
 from sprue.graph import read_model, serialise
 from sprue.machine import fingerprint
-from sprue.metric import METRICS
+from sprue.metric import find_metric, is_own
 from sprue.model import Model
 from sprue.plan import plan
 from sprue.recipe import DEFAULT_MAX_DROP, Accept, Choice, Recipe
@@ -129,11 +129,15 @@ def recipe_of(folder: Path, manifest: Manifest, work: Path) -> Recipe:
 
 def _model(folder: Path, manifest: Manifest, effective: Mapping[str, Any], work: Path) -> Model:
     name, metric, label = (effective.get(k) for k in ("model", "metric", "label"))
-    if not isinstance(name, str) or not isinstance(label, str) or metric not in METRICS:
-        raise CheckError(
-            "it names no model, metric or label that this sprue knows",
-            where=str(folder / "evidence/recipe.json"),
-        )
+    place = str(folder / "evidence/recipe.json")
+    if not all(isinstance(value, str) for value in (name, metric, label)):
+        raise CheckError("it names no model, metric or label", where=place)
+    if is_own(str(metric)):
+        raise CheckError(f"it was judged by code of its own, {metric}, which no bundle holds", where=place)
+    try:
+        higher_is_better = find_metric(str(metric)).higher_is_better
+    except SprueError as error:
+        raise CheckError(error.what, where=place) from error
     home = work / "model"
     home.mkdir()
     (home / "model.onnx").write_bytes(serialise(read_model(folder / "model" / "model.onnx")))
@@ -142,12 +146,13 @@ def _model(folder: Path, manifest: Manifest, effective: Mapping[str, Any], work:
         shutil.copyfile(folder / path, home / Path(path).name)
     calibration = home / "calibration.npz"
     return Model(
-        name=name,
+        name=str(name),
         folder=home,
         source=home / "model.onnx",
         function="",
         metric=str(metric),
-        label=label,
+        higher_is_better=higher_is_better,
+        label=str(label),
         evaluation=home / "evaluation.npz",
         calibration=calibration if calibration.exists() else None,
         licenses=tuple(manifest.licenses),
@@ -173,7 +178,9 @@ def _choice(folder: Path, entry: TargetEntry, effective: Mapping[str, Any]) -> C
         return float(value) if isinstance(value, int | float) else None
 
     drop = figure("max_drop")
-    accept = Accept(DEFAULT_MAX_DROP if drop is None else drop, *map(figure, ("atol", "rtol", "steps")))
+    accept = Accept(
+        DEFAULT_MAX_DROP if drop is None else drop, *map(figure, ("atol", "rtol", "steps", "confidence"))
+    )
     space = Space((variant.backend,), (variant.precision,))
     return Choice(variant.target, (variant,), accept, "latency", space)
 

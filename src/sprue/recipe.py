@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from sprue.allowance import Gate, GateFile
 from sprue.candidates import WANTED, Space, Wanted, refuse_impossible
+from sprue.certainty import LEVELS
 from sprue.errors import SprueError, did_you_mean
 from sprue.model import Model, load_model
 from sprue.quantity import parse_duration
@@ -94,10 +95,23 @@ Duration = Annotated[
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _level(value: float) -> float:
+    if value not in LEVELS:
+        raise ValueError(f"one of {', '.join(f'{level:g}' for level in LEVELS)}")
+    return value
+
+
+Confidence = Annotated[float, AfterValidator(_level), WithJsonSchema({"enum": [*LEVELS]})]
+
+
 class AcceptFile(Strict):
     """`[accept]`, measured on the saved artifact. The tolerances override what the precision implies."""
 
     max_drop: Amount | None = Field(None, description="of the model's metric, against the float reference")
+    confidence: Confidence | None = Field(
+        None,
+        description="demand that the drop be at most max_drop with this confidence, not only as measured",
+    )
     atol: Amount | None = Field(None, description="output tolerance: absolute")
     rtol: Amount | None = Field(None, description="output tolerance: relative to the reference's output")
     steps: Amount | None = Field(None, description="output tolerance: in int8 steps of the output's range")
@@ -146,12 +160,15 @@ class RecipeFile(Strict):
 
 @dataclass(frozen=True)
 class Accept:
-    """What a variant must keep. `None` in a tolerance: as the precision implies, see verify.py."""
+    """What a variant must keep. `None` in a tolerance: as the precision implies, see verify.py; in
+    `confidence`: the drop as measured decides.
+    """
 
     max_drop: float
     atol: float | None = None
     rtol: float | None = None
     steps: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -354,7 +371,7 @@ def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]])
     prefer = pick("prefer", get_args(Preference)[0])
     accept = Accept(
         pick("accept.max_drop", DEFAULT_MAX_DROP),
-        *(pick(f"accept.{k}", None) for k in ("atol", "rtol", "steps")),
+        *(pick(f"accept.{k}", None) for k in ("atol", "rtol", "steps", "confidence")),
     )
     gate = Gate(**{f.name: pick(f"gate.{f.name}", f.default) for f in fields(Gate)})
     return Choice(target, space.variants(target), accept, prefer, space, gate=gate)

@@ -9,12 +9,12 @@ from the fastest (see timing.py) the smaller artifact wins, then the recipe's or
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sprue.backend import Variant
+from sprue.judging import at_most, decisive, drop_reason, judged_apart, proves
 from sprue.measured import Measured
-from sprue.metric import METRICS
 from sprue.recipe import Accept, Preference
 from sprue.target import Target
 from sprue.timing import Timing, compare
@@ -32,6 +32,11 @@ class Result:
     `reason` says why it failed or was refused. `broken`: it failed not by a judgement but by a crash, an
     error or a missing package, so that the build as a whole did not do what it was asked for. `over`: how
     many times what is allowed it took of its tightest allowance; None where it could not be judged.
+
+    `metric` lies between `metric_low` and `metric_high` with 95 % confidence, and is at most `drop_at_most`
+    worse than the reference's with the recipe's (default: 95 %); `proven`: that is within what is accepted,
+    on the samples that it was judged on. `choosing` and `judging` hold the drop on the samples that it was
+    chosen by and judged on; `judging` is None where there are too few to be apart. See docs/metrics.md.
     """
 
     variant: Variant
@@ -40,7 +45,13 @@ class Result:
     broken: bool = False
     execution: str = ""
     metric: float | None = None
+    metric_low: float | None = None
+    metric_high: float | None = None
     drop: float | None = None
+    drop_at_most: float | None = None
+    proven: bool | None = None
+    choosing: Mapping[str, Any] | None = None
+    judging: Mapping[str, Any] | None = None
     size: int | None = None
     flash: int | None = None
     ram: int | None = None
@@ -67,19 +78,18 @@ def judge(
     verdict: Mapping[str, Any],
     size: int,
     accept: Accept,
-    reference: Mapping[str, Any],
 ) -> Result:
     """Hold a verdict against what the recipe accepts and the target allows. `size` in bytes."""
-    metric = METRICS[reference["metric"]]
-    value = verdict["metric"]["value"]
-    drop = metric.drop(reference["value"], value)
+    whole = verdict["metric"]
+    halves = judged_apart(whole["halves"], accept)
+    chosen_by = whole["drop"] if halves is None else halves["choosing"]
     profile = verdict["profile"]
     outputs = verdict["outputs"]
     worst = max(outputs, key=lambda name: float(outputs[name]["used"]))
     same = [o["same_answer"] for o in outputs.values() if o["same_answer"] is not None]
     reasons = [
         *_output_reason(worst, outputs[worst]),
-        *_drop_reason(metric.name, reference["value"], value, drop, accept.max_drop),
+        *drop_reason(whole["name"], chosen_by, accept, "" if halves is None else "the choosing half of "),
         *_limit_reason("ram", profile["ram"], variant.target.limit_ram),
         *_limit_reason(
             "flash", profile["flash"] if profile["flash"] is not None else size, variant.target.limit_flash
@@ -91,8 +101,14 @@ def judge(
         state="failed" if reasons else passed,
         reason="; ".join(reasons),
         execution=verdict["execution"],
-        metric=value,
-        drop=drop,
+        metric=whole["value"],
+        metric_low=whole["low"],
+        metric_high=whole["high"],
+        drop=whole["drop"]["value"],
+        drop_at_most=at_most(whole["drop"], accept),
+        proven=proves(whole["drop"] if halves is None else halves["judging"], accept),
+        choosing=chosen_by,
+        judging=None if halves is None else halves["judging"],
         size=size,
         flash=profile["flash"],
         ram=profile["ram"],
@@ -101,7 +117,7 @@ def judge(
         tolerance_used=float(outputs[worst]["used"]),
         same_answer=min(same) if same else None,
         deflated=verdict["deflated"],
-        over=_over(verdict, drop, accept.max_drop, variant.target, size),
+        over=_over(verdict, decisive(chosen_by, accept), accept.max_drop, variant.target, size),
         notes=profile["notes"],
     )
 
@@ -112,9 +128,13 @@ def _over(verdict: Mapping[str, Any], drop: float, allowed: float, target: Targe
     flash = profile["flash"] if profile["flash"] is not None else size
     needs = [(profile["ram"], target.limit_ram), (flash, target.limit_flash)]
     shares = [float(o["used"]) for o in verdict["outputs"].values()]
-    shares.append(drop / allowed if allowed > 0 else 1 + drop if drop > 0 else 0.0)
+    shares.append(_share(drop, allowed))
     shares += [need / limit for need, limit in needs if need is not None and limit]
     return float(f"{max(0.0, *shares):.4g}")
+
+
+def _share(drop: float, allowed: float) -> float:
+    return drop / allowed if allowed > 0 else 1 + drop if drop > 0 else 0.0
 
 
 def nearest(results: Sequence[Result]) -> Result | None:
@@ -131,6 +151,23 @@ def select(results: Sequence[Result], prefer: Preference) -> Result | None:
     # What was executed is worth more than what was not, whatever its figures.
     passed = [r for r in passed if r.state == "verified"] or passed
     return min(_best(passed, prefer), key=stored_bytes)
+
+
+def choose(
+    results: Sequence[Result], prefer: Preference, accept: Accept
+) -> tuple[list[Result], Result | None]:
+    """Select, and judge what was selected on the samples that it was not chosen by: if it fails there, it is
+    failed, and the next is selected. The results, some of them failed since, and the one to keep.
+    """
+    settled = list(results)
+    while (kept := select(settled, prefer)) is not None and kept.judging is not None:
+        reasons = drop_reason("the metric", kept.judging, accept, "the judging half of ")
+        if not reasons:
+            break
+        share = _share(decisive(kept.judging, accept), accept.max_drop)
+        failed = replace(kept, state="failed", reason=reasons[0], over=max(kept.over or 0.0, share))
+        settled[settled.index(kept)] = failed
+    return settled, kept
 
 
 def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
@@ -155,7 +192,16 @@ def _best(rivals: Sequence[Result], prefer: Preference) -> list[Result]:
                 fastest = rival
         return [r for r in rivals if not times_as_long(fastest, r)[1]]
     costs = [_cost(r, prefer) for r in rivals]
-    return [r for r, cost in zip(rivals, costs, strict=True) if cost == min(costs)]
+    least = min(costs)
+    if prefer == "metric":
+        return [r for r, cost in zip(rivals, costs, strict=True) if cost == least or _might_lose(r, least)]
+    return [r for r, cost in zip(rivals, costs, strict=True) if cost == least]
+
+
+def _might_lose(result: Result, drop: float) -> bool:
+    """Whether the metric may in truth be worse than the reference's by no more than `drop`."""
+    bound = None if result.choosing is None else result.choosing["at_least"]["0.95"]
+    return bound is not None and bound <= drop
 
 
 def times_as_long(first: Result, second: Result) -> tuple[float, bool]:
@@ -174,7 +220,7 @@ def _cost(result: Result, prefer: Preference) -> float:
     if prefer == "size":
         return float(stored_bytes(result))
     if prefer == "metric":
-        return result.drop if result.drop is not None else 0.0
+        return float(result.choosing["value"]) if result.choosing is not None else 0.0
     if result.timing is not None:
         return result.timing.best
     return float(result.instructions if result.instructions is not None else stored_bytes(result))
@@ -191,15 +237,6 @@ def _output_reason(name: str, agreement: Mapping[str, Any]) -> list[str]:
     return [
         f"output '{name}' leaves its tolerance by a factor of {agreement['used']:.3g}: "
         f"{agreement['actual']:.6g} instead of {agreement['reference']:.6g} in sample {agreement['sample']}"
-    ]
-
-
-def _drop_reason(name: str, reference: float, value: float, drop: float, allowed: float) -> list[str]:
-    # One ulp of the mean must not decide.
-    if drop <= allowed + 1e-12:
-        return []
-    return [
-        f"{name} {value:.4f} is {drop:.4f} worse than the reference's {reference:.4f}; allowed is {allowed:g}"
     ]
 
 

@@ -17,7 +17,7 @@ from sprue import data, graph, source
 from sprue.backend import Pass, Variant, find
 from sprue.canonical import canonical
 from sprue.errors import CheckError, SprueError
-from sprue.metric import METRICS
+from sprue.metric import Metric, find_metric
 
 if TYPE_CHECKING:
     from sprue.backend import Samples
@@ -42,9 +42,10 @@ def read_source(inputs: Inputs, params: Params, out: Path) -> None:
 
 def reference(inputs: Inputs, params: Params, out: Path) -> None:
     """model + evaluation -> outputs.npz of the float model, labels.npz, metric.json."""
+    from sprue import margin
     from sprue import reference as float_reference
 
-    metric = METRICS[params["metric"]]
+    metric = _metric(inputs, params)
     arrays = data.read_arrays(inputs["evaluation"], params["place"])
     specs = graph.inputs(graph.read_model(inputs["model"]))
     samples = data.check_inputs(arrays, specs, params["place"], ignore=[params["label"]])
@@ -56,9 +57,8 @@ def reference(inputs: Inputs, params: Params, out: Path) -> None:
     data.write_arrays(out / "outputs.npz", outputs)
     data.write_arrays(out / "labels.npz", {"label": labels})
     data.write_arrays(out / "samples.npz", samples)
-    value = metric.compute(first, labels)
-    said = {"metric": metric.name, "value": value, "samples": count, "output": next(iter(outputs))}
-    _write(out / "metric.json", said)
+    said = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "output": next(iter(outputs))}
+    _write(out / "metric.json", {**said, **margin.value(metric, outputs, labels).to_json(), "samples": count})
 
 
 def calibration(inputs: Inputs, params: Params, out: Path) -> None:
@@ -96,6 +96,12 @@ def find_saturation(inputs: Inputs, params: Params, out: Path) -> None:
     _write(out / "saturation.json", {"layers": [asdict(layer) for layer in found], "notes": notes})
 
 
+def overlap(inputs: Inputs, params: Params, out: Path) -> None:
+    """evaluation + calibration samples -> overlap.json: the indices of those that are in both."""
+    found = (data.read_arrays(inputs[name]) for name in ("evaluation", "calibration"))
+    _write(out / "overlap.json", data.overlap(*found))
+
+
 def apply_pass(inputs: Inputs, params: Params, out: Path) -> None:
     """model [+ calibration] -> model.onnx after one pass."""
     module, _, name = params["pass"].partition(":")
@@ -125,7 +131,7 @@ def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
 
 def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     """artifact + reference -> verdict.json, golden inputs and outputs. It is loaded fresh."""
-    from sprue import verify
+    from sprue import margin, verify
     from sprue.tolerance import Tolerance
 
     variant = Variant.from_json(params["variant"])
@@ -135,7 +141,8 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     labels = data.read_arrays(inputs["labels"])["label"]
     actual = runner.run(samples)
     agreements = verify.compare(actual, expected, Tolerance(**params["tolerance"]))
-    metric = METRICS[params["metric"]]
+    metric = _metric(inputs, params)
+    expected = {name: expected[name] for name in actual}  # in the model's order, which the file has not
     profile = runner.profile()
     golden_in = {n: a[:GOLDEN_SAMPLES] for n, a in samples.items()}
     (out / "golden").mkdir()
@@ -148,7 +155,12 @@ def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
             "execution": runner.execution,
             "outputs": {name: agreement.to_json() for name, agreement in agreements.items()},
             "tolerance": params["tolerance"],
-            "metric": {"name": metric.name, "value": metric.compute(next(iter(actual.values())), labels)},
+            "metric": {
+                "name": metric.name,
+                **margin.value(metric, actual, labels).to_json(),
+                "drop": margin.drop(metric, expected, actual, labels).to_json(),
+                "halves": margin.halves(metric, expected, actual, labels, data.judging(samples)),
+            },
             "samples": len(labels),
             "deflated": _deflated(inputs["artifact"]) if params["deflate"] else None,
             "profile": {**asdict(profile), "notes": dict(profile.notes)},
@@ -202,6 +214,15 @@ def parity(inputs: Inputs, params: Params, out: Path) -> None:
 def _deflated(folder: Path) -> int:
     """The bytes of an artifact's files, each compressed: what sparse or shared weights can save."""
     return sum(len(zlib.compress(p.read_bytes(), 6)) for p in folder.rglob("*") if p.is_file())
+
+
+def _metric(inputs: Inputs, params: Params) -> Metric:
+    """The model's metric; the folder `metric` among the inputs holds it if it is the user's own."""
+    if "metric" not in inputs:
+        return find_metric(params["metric"])
+    from sprue.own_metric import own_metric
+
+    return own_metric(inputs["metric"], params["metric"], higher_is_better=params["higher_is_better"])
 
 
 def _samples(inputs: Inputs) -> Samples:

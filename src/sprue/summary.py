@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import file_digest
 from sprue.errors import SprueError
+from sprue.metric import is_own
 from sprue.select import Result
 
 if TYPE_CHECKING:
     from sprue.gate import Held
+
+NAMED = 10
+"""Indices in a warning; evidence/reference.json has all of them."""
 
 
 def summarise(
@@ -31,6 +35,7 @@ def summarise(
         "version": build.recipe.version,
         "extends": None if build.recipe.base is None else str(build.recipe.base),
         "reference": dict(build.reference),
+        "warnings": warnings(build.reference),
         "partial": build.recipe.partial,
         "parity": build.parity,
         "targets": [_target(t, aside) for t in build.targets],
@@ -49,6 +54,7 @@ def refused(path: Path, error: SprueError) -> dict[str, Any]:
         "version": None,
         "extends": None,
         "reference": {},
+        "warnings": [],
         "partial": False,
         "parity": None,
         "targets": [],
@@ -57,6 +63,19 @@ def refused(path: Path, error: SprueError) -> dict[str, Any]:
         "bundle": None,
         "error": error_json(error),
     }
+
+
+def warnings(reference: Mapping[str, Any]) -> list[str]:
+    """What is no error, and makes the figures worth less than they look."""
+    overlap = reference.get("overlap")
+    if not overlap or not overlap["evaluation"]:
+        return []
+    count = len(overlap["evaluation"])
+    named = ", ".join(map(str, overlap["evaluation"][:NAMED])) + (", ..." if count > NAMED else "")
+    return [
+        f"{count} of {reference['samples']} evaluation samples are calibration samples, too: {named}. "
+        "What was quantized with them is judged on what it was fitted to: take them out of one of the two"
+    ]
 
 
 def error_json(error: SprueError) -> dict[str, Any]:
@@ -70,7 +89,7 @@ def dependencies(build: Build, bundle: Path | None) -> dict[Path, str] | None:
     keeps its state elsewhere.
     """
     recipe, plan = build.recipe, build.plan
-    if recipe.model.function:
+    if recipe.model.function or is_own(recipe.model.metric):
         return None
     files = dict(recipe.files)
     for action, name, path in (

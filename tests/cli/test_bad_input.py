@@ -197,10 +197,15 @@ CASES: dict[str, tuple[Spoil, str, str, str]] = {
     "labels out of range": (
         arrays(EVALUATION, label=LABEL + 3),
         EVALUATION,
-        "classes 3 to 3, the model's first output has 3",
+        "the model's first output tells 3 classes apart, 0 to 2",
         "count from 0",
     ),
-    "a negative label": (arrays(EVALUATION, label=LABEL - 1), EVALUATION, "classes -1 to -1", "count from 0"),
+    "a negative label": (
+        arrays(EVALUATION, label=LABEL - 1),
+        EVALUATION,
+        "holds the class -1 in sample",
+        "count from 0",
+    ),
     "labels that do not fit the metric": (
         rewrite(TOML, "\n[data]", 'metric = "mae"\n[data]'),
         EVALUATION,

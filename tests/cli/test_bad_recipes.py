@@ -29,7 +29,7 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
         'metric = "acuracy"\n[data]',
         f"{TOML}:2",
         "there is no metric 'acuracy'",
-        "did you mean 'accuracy'? allowed: accuracy, f1, mae, top5",
+        "did you mean 'accuracy'? allowed: accuracy, auc, cosine, f1, mae, top5",
     ),
     "a source outside of the model's folder": (
         TOML,

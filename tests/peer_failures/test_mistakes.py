@@ -44,7 +44,7 @@ WRITTEN: dict[str, tuple[str, str, str, str]] = {
         "models/tiny/model.toml",
         "\n[data]",
         'metric = "acuracy"\n[data]',
-        ":2: there is no metric 'acuracy'\n  did you mean 'accuracy'? allowed: accuracy, f1, mae, top5",
+        ":2: there is no metric 'acuracy'\n  did you mean 'accuracy'? allowed: accuracy, auc, cosine, f1",
     ),
     "a type": (RECIPE, "precision", 'accept.max_drop = "little"\nprecision', "accept.max_drop' is 'little'"),
     "a backend": (

@@ -15,6 +15,7 @@ from pathlib import Path
 import sprue.targets
 from sprue.backend import homes
 from sprue.ci.changes import Changes
+from sprue.metric import is_own
 from sprue.recipe import Recipe
 
 TOOLCHAIN = ("pyproject.toml", "requirements*.txt", "constraints*.txt", "*.lock", "Dockerfile")
@@ -42,8 +43,8 @@ def dependencies(recipe: Recipe, root: Path) -> Iterator[Dependency]:
     yield Dependency(recipe.path, "the recipe")
     if recipe.base is not None:
         yield Dependency(recipe.base, "the recipe that it extends")
-    if model.function:
-        yield Dependency(model.folder, f"the model '{model.name}', whose source is Python")
+    if model.function or is_own(model.metric):
+        yield Dependency(model.folder, f"the model '{model.name}', part of which is Python")
     else:
         files = (model.document.path, model.source, model.evaluation, model.calibration)
         yield from (Dependency(f, f"the model '{model.name}'") for f in files if f is not None)

@@ -21,10 +21,24 @@ MANY = 50
 def print_one(summary: Summary, seconds: float) -> None:
     """Every variant of one recipe, why variants failed, and how the kept ones compare."""
     metric = summary["reference"]["metric"]
-    heading = ("target", "variant", "state", metric, "size", "latency p50", "instructions", "RAM", "")
+    heading = (
+        "target",
+        "variant",
+        "state",
+        metric,
+        "worse by",
+        "size",
+        "latency p50",
+        "instructions",
+        "RAM",
+        "",
+    )
     rows: list[tuple[str, ...]] = [heading]
     rows += [_row(t, v, t["target"]) for t in summary["targets"] for v in t["variants"]]
-    click.echo(_text.table(rows, right=(3, 4, 5, 6, 7)) + "\n")
+    click.echo(_text.table(rows, right=(3, 4, 5, 6, 7, 8)) + "\n")
+    for warning in summary["warnings"]:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}\n")
+    _print_margins(summary)
     _print_noise(summary)
     _print_failures(summary)
     _print_parity(summary)
@@ -38,7 +52,18 @@ def print_many(summaries: Sequence[Summary], unchanged: Sequence[int], seconds: 
 
     `unchanged`: the numbers of actions of further recipes, which hold as before and are only counted.
     """
-    heading = ("recipe", "target", "variant", "state", "metric", "size", "latency p50", "instructions", "RAM")
+    heading = (
+        "recipe",
+        "target",
+        "variant",
+        "state",
+        "metric",
+        "worse by",
+        "size",
+        "latency p50",
+        "instructions",
+        "RAM",
+    )
     rows: list[tuple[str, ...]] = [heading]
     for s in summaries:
         for t in s["targets"]:
@@ -48,7 +73,7 @@ def print_many(summaries: Sequence[Summary], unchanged: Sequence[int], seconds: 
                 if v["variant"] == t["kept"]
             ]
     if len(rows) > 1:
-        click.echo(_text.table(rows, right=(4, 5, 6, 7, 8)) + "\n")
+        click.echo(_text.table(rows, right=(4, 5, 6, 7, 8, 9)) + "\n")
     for s in summaries:
         if not s["ok"]:
             _print_refusal(s)
@@ -86,12 +111,35 @@ def _row(target: Summary, variant: Summary, *first: str) -> tuple[str, ...]:
         variant["variant"],
         _text.state(variant["state"]),
         "" if variant["metric"] is None else f"{variant['metric']:.4f}",
+        _worse(variant),
         _text.size(size),
         _latency(variant["measured"]),
         _text.count(variant["instructions"]),
         _text.size(variant["ram"]),
         click.style("<- kept", bold=True) if variant["variant"] == target["kept"] else "",
     )
+
+
+def _worse(variant: Summary) -> str:
+    """What the drop is not above, with 95 % or the recipe's confidence; a star where that is not within
+    max_drop.
+    """
+    bound = variant["drop_at_most"]
+    if variant["drop"] is None or bound is None:
+        return ""
+    return f"<={max(bound, 0.0):.4f}" + ("" if variant["proven"] else " *")
+
+
+def _print_margins(summary: Summary) -> None:
+    """What was kept although its drop is not proven to be acceptable, and on how many samples that was
+    judged.
+    """
+    kept = [v for t in summary["targets"] for v in t["variants"] if v["variant"] == t["kept"]]
+    if any(v["proven"] is False for v in kept):
+        samples = summary["reference"]["samples"]
+        click.echo(
+            f"* as measured within what is accepted, but not proven: {samples} samples are too few to tell\n"
+        )
 
 
 def _latency(measured: Summary) -> str:

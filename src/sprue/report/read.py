@@ -19,7 +19,6 @@ from sprue.bundle.manifest import MEASUREMENTS, Manifest
 from sprue.canonical import parse
 from sprue.errors import CheckError
 from sprue.last_build import last_build
-from sprue.metric import METRICS
 from sprue.report.data import Report
 
 MAX_JSON = 64 * 2**20
@@ -116,8 +115,7 @@ def _adapter() -> TypeAdapter[Report]:
 def _reference(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not found:
         return None
-    metric = METRICS.get(found["metric"])
-    return {"higher_is_better": metric is None or metric.higher_is_better, **found}
+    return {**found}
 
 
 def _target(

@@ -1,0 +1,121 @@
+"""What a build says of its metric: a user's own, too little data, and data that tell too much."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+RECIPE = Path("recipes/tiny.toml")
+METRICS = """import pathlib
+pathlib.Path({mark!r}).write_text("ran")
+def score(outputs, labels):
+    return {value}
+"""
+
+
+def own(project: Path, value: str, better: str = "") -> Path:
+    """Give the model a metric of its own; the file that it writes when it is run."""
+    mark = project / "ran"
+    (project / "models/tiny/metrics.py").write_text(METRICS.format(mark=str(mark), value=value))
+    path = project / "models/tiny/model.toml"
+    path.write_text(path.read_text().replace("\n[data]", f'metric = "metrics.py:score"\n{better}\n[data]'))
+    return mark
+
+
+@pytest.mark.slow
+def test_a_users_metric_judges_and_only_a_build_runs_it(project: Path, sprue: Run) -> None:
+    mark = own(project, "float((outputs['y'].argmax(axis=1) == labels).mean()) / 2")
+    assert sprue(project, "check", RECIPE).returncode == 0
+    assert sprue(project, "show", "--resolved", RECIPE).returncode == 0
+    assert not mark.exists()
+    done = sprue(project, "build", RECIPE, "--json")
+    assert done.returncode == 0, done.stdout
+    assert mark.exists()
+    said = json.loads(done.stdout)
+    assert (said["reference"]["metric"], said["reference"]["value"]) == ("metrics.py:score", 0.5)
+    mark.unlink()
+    assert sprue(project, "bundle", "verify", "tiny").returncode == 0
+    assert sprue(project, "build", RECIPE).returncode == 0
+    assert not mark.exists(), "nothing changed, so nothing runs"
+    own_file = project / "models/tiny/metrics.py"
+    own_file.write_text(own_file.read_text().replace("/ 2", "/ 4"))
+    assert json.loads(sprue(project, "build", RECIPE, "--json").stdout)["reference"]["value"] == 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("float('nan')", "models/tiny/metrics.py:score: the metric returned nan"),
+        ("'good'", "the metric returned str, not a number"),
+        ("outputs['logits']", "models/tiny/metrics.py:4: the metric failed: KeyError: 'logits'"),
+    ],
+)
+def test_a_users_metric_that_gives_no_number_ends_the_build(
+    project: Path, sprue: Run, value: str, said: str
+) -> None:
+    own(project, value)
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 2
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (project / "bundles").exists() or not list((project / "bundles").glob("tiny/*"))
+
+
+def test_better_is_for_metrics_of_ones_own(project: Path, sprue_here: Run) -> None:
+    path = project / "models/tiny/model.toml"
+    path.write_text(path.read_text().replace("\n[data]", 'better = "lower"\n[data]'))
+    done = sprue_here("check", str(RECIPE))
+    assert done.returncode == 2
+    assert "model.toml:2: 'better' is for a metric of your own; of accuracy higher is better" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../metrics.py:score", "metrics.py:", "metrics.txt:score", "/m.py:score"])
+def test_a_metric_outside_of_the_models_folder_is_refused(name: str, project: Path, sprue_here: Run) -> None:
+    path = project / "models/tiny/model.toml"
+    path.write_text(path.read_text().replace("\n[data]", f'metric = "{name}"\n[data]'))
+    done = sprue_here("check", str(RECIPE))
+    assert done.returncode == 2
+    assert "is not file.py:function in the model's own folder" in done.stderr
+
+
+@pytest.mark.slow
+def test_evaluation_samples_that_are_calibration_samples_are_named(project: Path, sprue: Run) -> None:
+    """In the template all of them are: leave two."""
+    path = project / "models/tiny/calibration.npz"
+    x = np.load(path)["x"]
+    rng = np.random.default_rng(9)
+    np.savez(path, allow_pickle=False, x=np.concatenate([rng.random((3, 4), np.float32), x[[7, 2]]]))
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 0
+    assert "2 of 20 evaluation samples are calibration samples, too: 2, 7." in done.stdout
+    (reference,) = (project / "bundles").glob("tiny/*/evidence/reference.json")
+    assert json.loads(reference.read_bytes())["overlap"] == {"calibration": [3, 4], "evaluation": [2, 7]}
+
+
+@pytest.mark.slow
+def test_confidence_that_so_few_samples_cannot_give_fails_and_says_how_many_it_takes(
+    project: Path, sprue: Run
+) -> None:
+    path = project / RECIPE
+    path.write_text(path.read_text() + "accept.confidence = 0.95\n")
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 1
+    assert "with 95% confidence it may be up to 0.1192; allowed is 0.01" in done.stdout
+    assert "not even of the same answers: it takes 268" in done.stdout
+    path.write_text(path.read_text().replace("0.95", "0.5"))
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 2
+    assert "one of 0.9, 0.95, 0.99" in done.stderr
+    path.write_text(path.read_text().replace("accept.confidence = 0.5\n", ""))
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 0
+    assert "<=0.1192 *" in done.stdout
+    assert "not proven: 20 samples are too few to tell" in done.stdout
