@@ -90,6 +90,30 @@ def said(signed: Sequence[dict[str, str]]) -> str:
     return f", {click.style('signed', fg='green')} by {by}" if signed else ""
 
 
+@dataclass(frozen=True)
+class _Signer:
+    """`key`: its id, "" where it has none. `sign`: signs the bundle in a folder, and returns the file."""
+
+    name: str
+    key: str
+    sign: Callable[[Path], Path]
+
+
+def _signer(key: str, builder_id: str | None) -> _Signer:
+    from sprue.trust.keys import find_private, keys_folder
+    from sprue.trust.signature import sign_bundle
+
+    private = find_private(key, keys_folder(None))
+    name, ident = private.public.name, private.public.id
+    return _Signer(name, ident, lambda folder: sign_bundle(folder, private, os.environ, builder_id))
+
+
+def _openssf_signer(key: str) -> _Signer:
+    from sprue.trust.openssf import sign_model
+
+    return _Signer(Path(key).name, "", lambda folder: sign_model(folder, Path(key)))
+
+
 def register(group: click.Group, find_folder: FindFolder) -> None:
     """Add `sign` and `bom` to `sprue bundle`; `find_folder` turns BUNDLE and --store into a folder."""
 
@@ -97,25 +121,32 @@ def register(group: click.Group, find_folder: FindFolder) -> None:
     @click.argument("bundles", nargs=-1, required=True)
     @click.option("--key", required=True, metavar="NAME|FILE", help="The private key.")
     @click.option("--builder-id", metavar="URI", help="Who built it (default: what CI's environment says).")
+    @click.option(
+        "--openssf", is_flag=True, help="For OpenSSF model-signing instead; --key is a file, elliptic curve."
+    )
     @_options.store_option
     @_options.as_json
     def sign(
-        bundles: tuple[str, ...], key: str, builder_id: str | None, store: Path | None, as_json: bool
+        bundles: tuple[str, ...],
+        key: str,
+        builder_id: str | None,
+        openssf: bool,
+        store: Path | None,
+        as_json: bool,
     ) -> None:
         """Check each bundle, and sign its provenance. BUNDLE is a name@version, or the path of a bundle.
 
         The signature lies beside the bundle: its id stays what it is.
         """
-        from sprue.trust.keys import find_private, keys_folder
-        from sprue.trust.signature import sign_bundle
-
-        private = find_private(key, keys_folder(None))
+        if openssf and builder_id:
+            raise click.UsageError("--openssf signs files: there is no place for --builder-id")
+        signer = _openssf_signer(key) if openssf else _signer(key, builder_id)
         made = []
         for bundle in bundles:
-            path = sign_bundle(find_folder(bundle, store), private, os.environ, builder_id)
-            made.append({"bundle": bundle, "key": private.public.id, "file": str(path)})
+            path = signer.sign(find_folder(bundle, store))
+            made.append({"bundle": bundle, "key": signer.key, "file": str(path)})
             if not as_json:
-                click.echo(f"{click.style('signed', fg='green')} {bundle} by {private.public.name}: {path}")
+                click.echo(f"{click.style('signed', fg='green')} {bundle} by {signer.name}: {path}")
         if as_json:
             _options.print_json(made)
 
