@@ -32,7 +32,7 @@ from sprue.bundle.manifest import (
 from sprue.bundle.receive import Approve, Received, keep_received
 from sprue.bundle.store import PULLING, Store, is_whole
 from sprue.canonical import digest, parse
-from sprue.durable import resumable_folder, sync_tree, write_file
+from sprue.durable import resumable_folder, sync_file, sync_tree, write_file
 from sprue.errors import SprueError, did_you_mean
 from sprue.registry.attachments import attached
 from sprue.registry.documents import read_index, read_layers
@@ -173,13 +173,19 @@ def _fetch_all(registry: Registry, files: dict[str, Descriptor], folder: Path, s
     for path, what in missing.items():
         first.setdefault(what.sha256, path)
     in_parallel(
-        partial(fetch, registry, missing[path], path)
+        partial(_fetch_durably, registry, missing[path], path)
         for path in sorted(first.values(), key=lambda p: -missing[p].size)
     )
     for path, what in missing.items():
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(first[what.sha256], path)
+
+
+def _fetch_durably(registry: Registry, what: Descriptor, path: Path) -> None:
+    """Synced here, so that the disk writes while others are fetched, and not all at the end."""
+    fetch(registry, what, path)
+    sync_file(path)
 
 
 def _remove_others(folder: Path, expected: Collection[Path]) -> None:
