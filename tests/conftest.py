@@ -195,6 +195,16 @@ def oci_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def other_oci_url(oci_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another docker-registry, with the same login."""
+    config = Path(os.environ["DOCKER_CONFIG"]) / "config.json"
+    with servers.docker_registry(tmp_path_factory.mktemp("other")) as host:
+        logins = json.loads(config.read_bytes())["auths"]
+        config.write_text(json.dumps({"auths": {**logins, host: {"auth": servers.LOGIN}}}))
+        yield f"oci://{host}"
+
+
+@pytest.fixture(scope="session")
 def http_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """nginx with WebDAV, and a login for it."""
     pytest.importorskip("httpx", reason="sprue[oci] is not installed")

@@ -24,6 +24,8 @@ SLOWEST = 1 << 17
 ATTEMPTS = 5
 PAUSE = 0.25
 """Seconds before the second attempt; twice as many before each later one, by chance up to half less."""
+PROGRESS = 1 << 20
+"""Bytes after which the attempts of a stream count anew: fewer could go on for ever."""
 
 Value = TypeVar("Value")
 
@@ -97,12 +99,12 @@ class Timed:
                     return
                 received += len(piece)
                 if waited > self._grace + received / self._slowest:
-                    raise Unreachable(f"too slow: {received} bytes in {waited:.0f} s", transient=True)
+                    raise Unreachable(f"too slow: {received} bytes in {waited:.0f} s")
                 yield piece
 
 
 class Retrying:
-    """`sleep`: what waits between attempts. A stream's attempts count anew when bytes have come."""
+    """`sleep`: what waits between attempts."""
 
     def __init__(
         self,
@@ -135,16 +137,18 @@ class Retrying:
         self._inner.close()
 
     def _continued(self, stream: Stream, what: Descriptor, start: int) -> Stream:
-        there, failures = start, 0
+        there = before = start
+        failures = 0
         while True:
             try:
                 with contextlib.closing(stream):
                     for piece in stream:
-                        there, failures = there + len(piece), 0
+                        there += len(piece)
                         yield piece
                 return
             except Unreachable as error:
-                failures += 1
+                failures = 1 if there - before >= PROGRESS else failures + 1
+                before = there
                 if not error.transient or failures >= self._attempts:
                     raise
                 self._wait(failures)
