@@ -132,8 +132,10 @@ class OCI:
             except Unreachable as error:
                 if not error.transient or attempt == CONTINUED:
                     raise
-                place, there = self._continue(place, size)
-        raise AssertionError
+            there, begun = self._continue(place, size)
+            place = begun or self._begin(what)
+            if place is None:
+                return
 
     def _begin(self, what: Descriptor) -> httpx.URL | None:
         """Where to send content; None if it was mounted from another repository."""
@@ -170,15 +172,13 @@ class OCI:
             self._web.expect(answer, 202)
             return self._place(answer)
 
-    def _continue(self, place: httpx.URL, size: int) -> tuple[httpx.URL, int]:
-        """Where an upload that broke off goes on, and from which byte."""
+    def _continue(self, place: httpx.URL, size: int) -> tuple[int, httpx.URL | None]:
+        """From which byte, and where, a broken upload goes on; 0 and None if it has to begin anew."""
         with closing(self._web.ask("GET", str(place))) as answer:
-            self._web.expect(answer, 204)
             end = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("Range", ""))
-            there = int(end[1]) + 1 if end and int(end[1]) else 0
-            if there > size:
-                raise Unreachable(f"has {there} bytes of an upload of {size}", where=self._where)
-            return self._place(answer), there
+            if answer.status_code != 204 or end is None or not 0 < int(end[1]) < size:
+                return 0, None
+            return int(end[1]) + 1, self._place(answer)
 
     def _place(self, answer: httpx.Response) -> httpx.URL:
         place = answer.url.join(answer.headers.get("Location", ""))
