@@ -67,6 +67,7 @@ class GitHub:
         self._values = {
             "github.event_name != 'pull_request'": "true",
             "github.event.pull_request.base.sha || github.event.before": "0" * 40,
+            "github.event_name == 'workflow_dispatch'": "false",
             "secrets.SPRUE_SIGNING_KEY": key,
         }
 

@@ -64,7 +64,9 @@ def test_head_is_the_commit_that_is_checked_out(project: Path, git: Git) -> None
 
 def test_a_folder_is_changed_by_what_lies_in_it_and_by_a_submodule_above(tmp_path: Path) -> None:
     changes = Changes(tmp_path.resolve(), frozenset({"models/a/train.py", "models/ab.py", "vendored"}))
-    assert changes.of(tmp_path / "models" / "a") == ["models/a/train.py"]
-    assert changes.of(tmp_path / "vendored" / "recipes" / "x.toml") == ["vendored"]
-    assert changes.of(tmp_path / "models", "*.py") == ["models/ab.py"]
-    assert changes.of(tmp_path.parent / "elsewhere") == []
+    assert changes.of(tmp_path / "models" / "a") == ("models/a/train.py",)
+    assert changes.of(tmp_path / "vendored" / "recipes" / "x.toml") == ("vendored",)
+    assert changes.of(tmp_path / "models", "*.py") == ("models/ab.py",)
+    assert changes.of(tmp_path, "*") == ("vendored",)
+    assert len(changes.of(tmp_path)) == 3
+    assert changes.of(tmp_path.parent / "elsewhere") == ()

@@ -156,6 +156,8 @@ def test_the_workflow_holds_what_it_was_filled_in_with() -> None:
     assert made["env"]["SPRUE_PUSH"] == "oci://host:5000/team"
     logins = [s for s in made["jobs"]["seal"]["steps"] if "login" in s.get("uses", "")]
     assert [s["with"]["registry"] for s in logins] == ["host:5000"]
+    elsewhere = loaded(workflow("github", Setting(("recipes",), "s3://bucket/models")))
+    assert [s for s in elsewhere["jobs"]["seal"]["steps"] if "login" in s.get("uses", "")] == []
     plan = next(s for s in made["jobs"]["matrix"]["steps"] if s.get("id") == "matrix")
     assert '"a b/"' in plan["run"]
     assert '--runner "gpu=self-hosted,gpu"' in plan["run"]

@@ -30,7 +30,7 @@ def test_people_get_a_table_with_reasons(two_recipes: Path, sprue_here: Run) -> 
     assert done.returncode == 0, done.stderr
     assert "recipes/other.toml changed: the recipe" in done.stdout
     assert "cortex-m4" not in done.stdout
-    assert "1 jobs for 1 of 2 recipes, since HEAD" in done.stdout
+    assert "1 job for 1 of 2 recipes, since HEAD" in done.stdout
 
 
 def test_ci_gets_its_lines_the_file_and_the_summary_of_one_matrix(

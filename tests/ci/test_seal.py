@@ -191,6 +191,8 @@ def test_another_bundle_under_a_published_version_is_refused(parts: Path, sprue:
     code, said = seal(sprue, parts)
     assert (code, said["sealed"]) == (1, [])
     assert "'1.2.3' is published already" in said["problems"][0]
+    code, said = seal(sprue, parts, "--skip-published")
+    assert (code, said["sealed"], len(said["left"])) == (0, [], 1)
     ref = json.loads((parts / "registry" / "tiny" / "refs" / "1.2.3").read_bytes())
     assert ref["digest"] == f"sha256:{first['sealed'][0]['index']}"
 

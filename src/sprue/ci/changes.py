@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from sprue.errors import SprueError
@@ -20,27 +21,34 @@ class Changes:
     root: Path
     paths: frozenset[str]
 
-    def of(self, path: Path, names: str = "") -> list[str]:
-        """The changed paths that are `path`, or lie in it if it is a folder.
+    def of(self, path: Path, names: str = "") -> tuple[str, ...]:
+        """The changed paths that are `path`, or lie in it if it is a folder, sorted.
 
         `names`: of a folder only the files in it whose names fit this pattern. git names a submodule as one
         path, so a change of a folder above counts, too.
         """
         place = self.relative(path)
-        if place is None:
-            return []
-        folder = PurePosixPath(place)
-        above = {p.as_posix() for p in (folder, *folder.parents)} & self.paths
-        below = {p for p in self.paths if PurePosixPath(p).is_relative_to(folder)}
-        if names:
-            fits = {p for p in below if PurePosixPath(p).parent == folder and fnmatch(Path(p).name, names)}
-            return sorted(above | fits)
-        return sorted(above | below)
+        return () if place is None else _of(self, place, names)
 
     def relative(self, path: Path) -> str | None:
         """A path as git names it; None if it lies outside the checkout."""
-        absolute = path.parent.resolve() / path.name  # a link that is changed is a change of the link
+        absolute = _resolved(path.parent) / path.name  # a link that is changed is a change of the link
         return absolute.relative_to(self.root).as_posix() if absolute.is_relative_to(self.root) else None
+
+
+@cache  # thousands of recipes ask for the same targets, backends and folders
+def _of(changes: Changes, place: str, names: str) -> tuple[str, ...]:
+    above = {p.as_posix() for p in (PurePosixPath(place), *PurePosixPath(place).parents)} & changes.paths
+    prefix = "" if place == "." else f"{place}/"
+    below = {p for p in changes.paths if p.startswith(prefix)}
+    if names:
+        below = {p for p in below if "/" not in p[len(prefix) :] and fnmatch(p[len(prefix) :], names)}
+    return tuple(sorted(above | below))
+
+
+@cache
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def changes_since(folder: Path, revision: str) -> Changes:

@@ -6,7 +6,7 @@ All recipes are put together before the first is published, so what is wrong wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,15 @@ from sprue.bundle.store import Store
 from sprue.ci.gather import Claim, Gathered, gather, strangers
 from sprue.ci.matrix_file import MatrixFile
 from sprue.ci.merge import Arrived, merge
-from sprue.ci.shard import OUTPUTS
+from sprue.ci.shard import OUTPUTS, Connect
 from sprue.ci.shard_file import Blob, ShardFile
 from sprue.errors import CheckError
-from sprue.registry.protocol import Descriptor, Registry
+from sprue.registry.protocol import Descriptor, Registry, Taken
 from sprue.registry.publish import publish
 from sprue.registry.pull import find, pull_bundle
 from sprue.registry.transfer import fetch
 from sprue.trust.signature import envelopes
 
-Connect = Callable[[str], AbstractContextManager[Registry]]
 Sign = Callable[[Path], object]
 
 
@@ -42,9 +41,10 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`problems`: what is wrong, a line each; empty if all is well."""
+    """`problems`: what is wrong, a line each; empty if all is well. `left`: see `skip_published`."""
 
     sealed: tuple[Sealed, ...]
+    left: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -56,16 +56,19 @@ def seal(
     store: Store,
     *,
     keep_going: bool = False,
+    skip_published: bool = False,
     sign: Sign | None = None,
 ) -> Outcome:
     """Publish the bundles of all recipes of the matrix; none if anything is wrong with one of them.
 
     `place`: the URL below which each bundle goes by its name. `keep_going`: publish those that are right.
+    `skip_published`: a version that means another bundle already is left as it is, and no problem.
     `sign`: puts a signature beside the bundle in a folder; always the same one.
     """
     gathered = gather(matrix, shards, place)
     problems = [*strangers(matrix, shards), *(p for g in gathered for p in g.problems)]
     sealed: list[Sealed] = []
+    left: list[str] = []
     with ExitStack() as stack:
         made: list[tuple[Manifest, Path]] = []
         for parts in gathered:
@@ -88,9 +91,11 @@ def seal(
                     sign(kept)
                 index = done.index.sha256
                 sealed.append(Sealed(manifest.name, manifest.version, manifest.id(), kept, index, done.new))
+            except Taken as error:
+                (left if skip_published else problems).append(f"{manifest.name}: {error}")
             except CheckError as error:
                 problems.append(f"{manifest.name}: {error}")
-    return Outcome(tuple(sealed), tuple(problems))
+    return Outcome(tuple(sealed), tuple(left), tuple(problems))
 
 
 def _put_together(parts: Gathered, registry: Registry, store: Store, folder: Path) -> Manifest:

@@ -6,13 +6,16 @@ outputs of the kept artifacts, which only the comparison of all targets needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sprue.build import Build
+from sprue.bundle.check import read_bundle_manifest
 from sprue.bundle.manifest import Manifest
-from sprue.ci.shard_file import Blob, Failed, Part
+from sprue.ci.shard_file import SCHEMA, Blob, Failed, Part, ShardFile
 from sprue.engine.cache import Cache
 from sprue.registry.protocol import Descriptor, Registry
 from sprue.registry.publish import pack_folder, push
@@ -20,12 +23,50 @@ from sprue.registry.transfer import put_missing
 
 OUTPUTS = "application/vnd.numpy.npz"
 
+Connect = Callable[[str], AbstractContextManager[Registry]]
 
-def push_part(build: Build, manifest: Manifest, folder: Path, cache: Cache, registry: Registry) -> Part:
-    """Push a bundle that was just frozen in `folder`, and what parity needs of its build.
 
-    Raises CheckError when the registry does not take it.
+@dataclass(frozen=True)
+class Job:
+    """Which job this is: number `number` of `of` for these targets."""
+
+    targets: tuple[str, ...]
+    number: int
+    of: int
+
+
+def push_shard(
+    job: Job,
+    built: Sequence[Build],
+    summaries: Mapping[Path, Mapping[str, Any]],
+    cache: Cache,
+    place: str,
+    connect: Connect,
+) -> ShardFile:
+    """Push what was built below the URL `place`, and say what was pushed, and what could not be built.
+
+    `summaries`: of every recipe of the job, by its path. Raises CheckError when a registry does not take it.
     """
+    parts = []
+    for build in built:
+        bundle = summaries[build.recipe.path]["bundle"]
+        if bundle is not None:
+            folder = Path(bundle["folder"])
+            with connect(f"{place}/{build.recipe.name}") as registry:
+                parts.append(_push(build, read_bundle_manifest(folder), folder, cache, registry))
+    return ShardFile(
+        schema=SCHEMA,
+        target=",".join(job.targets),
+        shard=job.number,
+        of=job.of,
+        place=place,
+        parts=parts,
+        failed=[_failed(s, job.targets) for s in summaries.values() if not s["ok"]],
+    )
+
+
+def _push(build: Build, manifest: Manifest, folder: Path, cache: Cache, registry: Registry) -> Part:
+    """Push a bundle that was just frozen in `folder`, and what parity needs of its build."""
     image = pack_folder(folder, manifest)
     push(image, folder, registry)
     reference = _push_outputs(build, build.plan.reference, cache, registry)
@@ -50,7 +91,7 @@ def push_part(build: Build, manifest: Manifest, folder: Path, cache: Cache, regi
     )
 
 
-def failed(summary: Mapping[str, Any], targets: tuple[str, ...]) -> Failed:
+def _failed(summary: Mapping[str, Any], targets: tuple[str, ...]) -> Failed:
     """The record of a recipe that was not built, from its summary."""
     reasons = [
         f"{t['target']}: {v['variant']}: {v['reason']}"

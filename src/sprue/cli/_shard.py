@@ -64,28 +64,16 @@ class Shard:
         """Push what was built, and write the record, of failures too. Raises CheckError."""
         if not self.push:
             return
-        from sprue.bundle.check import read_bundle_manifest
-        from sprue.ci.shard import failed, push_part
-        from sprue.ci.shard_file import SCHEMA, ShardFile, write_shard
+        from sprue.ci.shard import Job, push_shard
+        from sprue.ci.shard_file import write_shard
 
-        parts = []
-        for build in built:
-            bundle = summaries[build.recipe.path]["bundle"]
-            if bundle is not None:
-                folder = Path(bundle["folder"])
-                with _registry.opened(f"{self.push}/{build.recipe.name}", bar=False) as registry:
-                    parts.append(push_part(build, read_bundle_manifest(folder), folder, cache, registry))
-        record = ShardFile(
-            schema=SCHEMA,
-            target=",".join(targets),
-            shard=self.number,
-            of=self.of,
-            place=self.push,
-            parts=parts,
-            failed=[failed(s, targets) for s in summaries.values() if not s["ok"]],
-        )
+        job = Job(targets, self.number, self.of)
+        connect = functools.partial(_registry.opened, bar=False)
+        record = push_shard(job, built, summaries, cache, self.push, connect)
         path = write_shard(self.folder, record)
-        click.echo(f"{len(parts)} of {len(summaries)} parts pushed to {self.push}; record: {path}", err=True)
+        click.echo(
+            f"{len(record.parts)} of {len(summaries)} parts pushed to {self.push}; record: {path}", err=True
+        )
 
 
 def options(run: Callable[..., Result]) -> Callable[..., Result]:

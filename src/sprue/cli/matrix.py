@@ -157,6 +157,6 @@ def _print(made: MatrixFile) -> None:
         click.echo(_text.table(rows, right=(2, 3)) + "\n")
     count, left = len(made.recipes), len(made.unaffected)
     click.echo(
-        f"{len(made.jobs)} jobs for {count} of {count + left} recipes"
+        f"{len(made.jobs)} job{'' if len(made.jobs) == 1 else 's'} for {count} of {count + left} recipes"
         + (", since " + made.since if made.since else "")
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     "--push", required=True, metavar="URL", help="Where the jobs pushed, and bundles are published."
 )
 @click.option("--keep-going", is_flag=True, help="Publish what is whole, although something else is not.")
+@click.option("--skip-published", is_flag=True, help="Leave versions alone that mean another bundle already.")
 @click.option("--sign", "key", metavar="NAME|FILE", help="Sign with this private key, and publish that, too.")
 @_options.store_option
 @_options.as_json
@@ -44,6 +45,7 @@ def command(
     shards: Path,
     push: str,
     keep_going: bool,
+    skip_published: bool,
     key: str | None,
     store: Path | None,
     as_json: bool,
@@ -60,11 +62,13 @@ def command(
         partial(_registry.opened, bar=False),
         _options.open_store(store),
         keep_going=keep_going,
+        skip_published=skip_published,
         sign=None if key is None else _signing(key),
     )
     if as_json:
         sealed = [{**asdict(s), "folder": str(s.folder)} for s in outcome.sealed]
-        _options.print_json({"ok": not outcome.problems, "sealed": sealed, "problems": outcome.problems})
+        said = {"ok": not outcome.problems, "sealed": sealed, "left": outcome.left}
+        _options.print_json({**said, "problems": outcome.problems})
     else:
         _print(outcome)
     if outcome.problems:
@@ -86,9 +90,11 @@ def _print(outcome: Outcome) -> None:
     ]
     if outcome.sealed:
         click.echo(_text.table(rows))
+    for line in outcome.left:
+        click.echo(f"{click.style('left as it is:', fg='yellow')} {line}")
     for problem in outcome.problems:
         click.echo(f"{click.style('not sealed:', fg='red')} {problem}")
-    if not outcome.sealed and not outcome.problems:
+    if not outcome.sealed and not outcome.problems and not outcome.left:
         click.echo("nothing to seal: no recipe is affected")
     elif not outcome.sealed:
         click.echo("nothing was published")
