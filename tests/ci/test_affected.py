@@ -70,7 +70,7 @@ def test_all_of_the_folder_counts_where_the_source_is_python(project: Path) -> N
     toml.write_text(toml.read_text().replace("tiny.onnx", "train.py:export"))
     (project / "models" / "tiny" / "train.py").write_text("def export(): ...\n")
     assert reasons(load_recipe(path), changes) == (
-        "models/tiny/layers/a.py and 1 more changed: the model 'tiny', whose source is Python",
+        "models/tiny/layers/a.py and 1 more changed: the model 'tiny', part of which is Python",
     )
 
 
