@@ -6,7 +6,7 @@ there is any; the timings of what passed; the comparison of what was kept. Each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sprue.measured import Measured
 from sprue.plan import Plan, Planned, measure, memory, parity
 from sprue.recipe import Choice, Recipe
 from sprue.select import Result, choose, judge, nearest
+from sprue.trials import finalists
 from sprue.widen import wider
 from sprue.worth import weighed
 
@@ -111,7 +112,7 @@ def build(
         more = {a.name: a for b in begun for a in b.build.plan.actions if a.name not in outcomes}
         outcomes = go(more.values(), outcomes)
         begun = [_judge(b.build.plan, outcomes, cache) if b.grown else b for b in begun]
-    begun = [_to_be_timed(b) for b in begun]
+    begun = [_to_be_timed(b, outcomes, cache) for b in begun]
     outcomes = go([a for b in begun for a in (*b.memory.values(), *b.timing.values())], outcomes)
     outcomes = go([a for b in begun for a in _apart(b, outcomes)], outcomes)
     chosen = [_choose(b, outcomes, cache) for b in begun]
@@ -149,6 +150,10 @@ class _Begun:
     timing: Mapping[str, Action] = field(default_factory=dict)
     memory: Mapping[str, Action] = field(default_factory=dict)
 
+    @property
+    def results(self) -> list[tuple[Planned, Result]]:
+        return [(t.planned, t.result) for t in self.tried]
+
 
 def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
     for name in (made.source, made.reference, made.calibration, made.overlap):
@@ -166,25 +171,40 @@ def _widened(begun: _Begun, outcomes: Mapping[str, Outcome], cache: Cache) -> _B
     if begun.build.error is not None:
         return replace(begun, grown=False)
 
-    def read(action: str, file: str) -> Any:
+    def seconds(action: str) -> float:
         outcome = outcomes.get(action)
-        return None if outcome is None or outcome.entry is None else _json(cache, outcome, file)
+        return 0.0 if outcome is None or outcome.entry is None else outcome.entry.seconds
 
     if failure := next((o.failure for n in plan.questions if (o := outcomes.get(n)) and o.failure), None):
         return _Begun(_broken(plan, outcomes, failure))
     try:
-        wide = wider(plan, [(t.planned, t.result) for t in begun.tried], read)
+        wide = wider(plan, begun.results, _reader(outcomes, cache), seconds)
     except SprueError as error:
         return _Begun(replace(begun.build, error=error))
     return replace(begun, build=replace(begun.build, plan=wide), grown=wide is not plan)
 
 
-def _to_be_timed(begun: _Begun) -> _Begun:
+def _reader(outcomes: Mapping[str, Outcome], cache: Cache) -> Callable[[str, str], Any]:
+    """(action, file) -> the JSON that it made; None if there is none."""
+
+    def read(action: str, file: str) -> Any:
+        outcome = outcomes.get(action)
+        return None if outcome is None or outcome.entry is None else _json(cache, outcome, file)
+
+    return read
+
+
+def _to_be_timed(begun: _Begun, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
     plan = begun.build.plan
     if begun.build.error is not None:
         return begun
-    measured = {c.target.id: _measure(plan, c, begun.tried) for c in plan.recipe.choices}
-    resident = {t.planned.verify: memory(plan, t.planned) for t in begun.tried if _runs_here(t)}
+    tried = begun.tried
+    if plan.recipe.search is not None:
+        read = _reader(outcomes, cache)
+        last = {c.target.id: finalists(plan, c, begun.results, read) for c in plan.recipe.choices}
+        tried = tuple(t for t in tried if t.planned.variant.id in last[t.planned.choice.target.id])
+    measured = {c.target.id: _measure(plan, c, tried) for c in plan.recipe.choices}
+    resident = {t.planned.verify: memory(plan, t.planned) for t in tried if _runs_here(t)}
     return replace(begun, timing={k: a for k, a in measured.items() if a is not None}, memory=resident)
 
 
@@ -289,11 +309,19 @@ def _chosen(
         mine = [
             _timed(t, timing, outcomes, cache) if t.planned.variant.id in timing.inputs else t for t in mine
         ]
-    results = weighed([t.result for t in mine], choice.prefer)
+    results = weighed([_in_the_final(t, timing) for t in mine], choice.prefer)
     settled, kept = choose(results, choice.prefer, choice.accept)
     mine = [replace(t, result=result) for t, result in zip(mine, settled, strict=True)]
     conditions = _conditions(timing, outcomes, cache)
     return TargetBuild(choice, tuple(mine), next((t for t in mine if t.result is kept), None), conditions)
+
+
+def _in_the_final(tried: Tried, timing: Action | None) -> Result:
+    """A search times its best trials side by side; nothing else can be compared with them."""
+    result = tried.result
+    if timing is None or result.state != "verified" or tried.planned.variant.id in timing.inputs:
+        return result
+    return replace(result, state="refused", reason="not among the best trials of the search")
 
 
 def _conditions(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from sprue.backend import find
 from sprue.errors import SprueError, did_you_mean
@@ -22,6 +22,8 @@ WANTED: tuple[Wanted, ...] = tuple(w for a in get_args(Wanted) for w in (get_arg
 @dataclass(frozen=True)
 class Space:
     """The alternatives for one target, each a non-empty tuple. Their product is what can be tried."""
+
+    LISTS: ClassVar = ("prune", "sparsity", "cluster", "threads", "spinning", "optimization")
 
     backends: tuple[str, ...]
     precisions: tuple[Wanted, ...]

@@ -29,6 +29,7 @@ from sprue.metric import is_own
 from sprue.model import Model
 from sprue.passes.compression import compression_passes
 from sprue.recipe import Choice, Recipe
+from sprue.search import refuse_without_optuna
 from sprue.tools import backend_tools, code, packages, steps_code
 
 Inputs = Mapping[str, Path | Output]
@@ -39,6 +40,8 @@ class Planned:
     """One variant and the names of its actions. `missing`: why it cannot be built here, and the remedy.
 
     `why`: what speaks for trying it. `mixed`: if it breaks what is accepted, look for the layers to blame.
+    `saturation`: the action that names the layers that were repaired; "" if none is needed. `steps`: all that
+    only variants need.
     """
 
     choice: Choice
@@ -50,6 +53,7 @@ class Planned:
     why: str = ""
     mixed: bool = False
     saturation: str = ""
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,16 @@ class Plan:
     def _with_variant(self, each: Asked, backend: Backend) -> tuple[Plan, Planned]:
         steps = _Steps(self, each.choice, each.variant, backend)
         try:
-            made = self.with_actions(steps.actions())
+            actions = steps.actions()
         except SprueError as error:
             if not each.choice.space.auto:
                 raise
             missing = CheckError(error.what, where=error.where, remedy=error.remedy)  # nobody asked for it
             return self, Planned(each.choice, each.variant, missing=missing, why=each.why)
-        return made, replace(steps.planned(), why=each.why, mixed=each.mixed)
+        names = tuple(a.name for a in actions)
+        return self.with_actions(actions), replace(
+            steps.planned(), why=each.why, mixed=each.mixed, steps=names
+        )
 
 
 @dataclass(frozen=True)
@@ -134,11 +141,14 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
     if any(c.space.auto for c in recipe.choices):
         shared.append(_facts(model, source.name))
         facts = shared[-1].name
+    if recipe.search is not None:
+        refuse_without_optuna(recipe.origins["search.budget"][1])
     empty = Plan(recipe, (), (), source.name, reference.name, calibration, facts, timeout, overlap)
     named = [
         Asked(c, v, "named by the recipe", mixed=c.space.mixes and v.precision == "int8-static")
         for c in recipe.choices
         for v in c.variants
+        if recipe.search is None  # which chooses them one after the other
     ]
     return empty.with_actions(shared).with_variants(named)
 

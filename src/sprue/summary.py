@@ -38,7 +38,7 @@ def summarise(
         "warnings": warnings(build.reference),
         "partial": build.recipe.partial,
         "parity": build.parity,
-        "targets": [_target(t, aside) for t in build.targets],
+        "targets": [_target(t, aside, searched=build.recipe.search is not None) for t in build.targets],
         "actions": {name: outcome.state for name, outcome in build.outcomes.items()},
         "gate": None if held is None else held.json(),
         "bundle": None if bundle is None else {"id": bundle[0], "folder": str(bundle[1])},
@@ -140,11 +140,13 @@ def _nearest(target: TargetBuild, aside: Mapping[str, Path]) -> dict[str, Any] |
     }
 
 
-def _target(target: TargetBuild, aside: Mapping[str, Path]) -> dict[str, Any]:
+def _target(target: TargetBuild, aside: Mapping[str, Path], *, searched: bool) -> dict[str, Any]:
+    trials = len(target.tried) if searched else None
     return {
         "target": target.choice.target.id,
         "kept": target.kept.planned.variant.id if target.kept else None,
         "nearest": _nearest(target, aside),
+        "trials": trials,
         "conditions": target.conditions,
         "variants": [_tried(t) for t in target.tried],
     }

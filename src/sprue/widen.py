@@ -10,48 +10,69 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sprue.backend import find
+from sprue.backend import Offer, find
 from sprue.errors import SprueError
 from sprue.facts import Facts
 from sprue.mixed import next_count
 from sprue.plan import Asked, Plan, Planned, sensitivity
 from sprue.recipe import Choice
+from sprue.search import Axes
 from sprue.select import Result
+from sprue.trials import searched
 from sprue.variant import Variant
 
 Read = Callable[[str, str], Any]
 """(action, file) -> the JSON that it made; None if it was not run, or failed."""
+Results = Sequence[tuple[Planned, Result]]
 
 
-def wider(plan: Plan, results: Sequence[tuple[Planned, Result]], read: Read) -> Plan:
+def wider(plan: Plan, results: Results, read: Read, seconds: Callable[[str], float]) -> Plan:
     """The plan with what is worth trying next; `plan` itself when nothing is.
 
-    Raises SprueError when a name that was asked for is not among what the backends offer.
+    `seconds`: what an action took, when it was run. Raises SprueError when a name that was asked for is not
+    among what the backends offer.
     """
     for choice in plan.recipe.choices:
-        plan = _offered(plan, choice, read)
+        if plan.recipe.search is None:
+            plan = _offered(plan, choice, read)
+        else:
+            plan = searched(plan, choice, _axes(plan, choice, read), results, read, seconds)
     for planned, result in results:
         if planned.mixed and result.state == "failed" and not result.broken:
             plan = _mixed(plan, planned, results, read)
     return plan
 
 
-def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
-    """For `auto`: what the backends offer for this graph, multiplied by the lists of the recipe."""
+def _offers(plan: Plan, choice: Choice, read: Read) -> list[tuple[str, Offer]]:
+    """For `auto`: what each backend offers for this graph; nothing while that is not known."""
     known = read(plan.facts, "facts.json") if choice.space.auto else None
-    if known is None or any(p.choice is choice for p in plan.variants):
-        return plan
+    if known is None:
+        return []
     facts = Facts.from_json(known)
+    return [(b, o) for b in choice.space.backends for o in find(b).offers(facts, choice.target)]
+
+
+def _axes(plan: Plan, choice: Choice, read: Read) -> Axes:
+    """What a search may choose from."""
+    offered = [(backend, offer.precision) for backend, offer in _offers(plan, choice, read)]
+    named = [(v.backend, v.precision) for v in choice.variants]
+    return Axes(choice.target, tuple(dict.fromkeys([*offered, *named])), choice.space)
+
+
+def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
+    """What the backends offer, multiplied by the lists of the recipe."""
+    offers = _offers(plan, choice, read)
+    if not offers or any(p.choice is choice for p in plan.variants):
+        return plan
     asked = [
         Asked(choice, v, offer.why, mixed=offer.mixed)
-        for backend in choice.space.backends
-        for offer in find(backend).offers(facts, choice.target)
+        for backend, offer in offers
         for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
     ]
     kept = list({a.variant.id: a for a in reversed(asked) if _wanted(choice, a)}.values())[::-1]
     if not kept:
         raise SprueError(
-            f"no backend offers {' or '.join(choice.only)} for a {facts.kind} network",
+            f"no backend offers {' or '.join(choice.only)} for this network",
             where=str(plan.recipe.path),
             remedy=f"they offer {', '.join(dict.fromkeys(a.variant.id for a in asked))}",
         )
@@ -63,7 +84,7 @@ def _wanted(choice: Choice, asked: Asked) -> bool:
     return not choice.only or not names.isdisjoint(choice.only)
 
 
-def _mixed(plan: Plan, base: Planned, results: Sequence[tuple[Planned, Result]], read: Read) -> Plan:
+def _mixed(plan: Plan, base: Planned, results: Results, read: Read) -> Plan:
     """The ranking of the layers, then one probe after the other."""
     ranking = sensitivity(plan)
     known = read(ranking.name, "sensitivity.json")

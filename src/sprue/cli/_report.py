@@ -195,7 +195,8 @@ def _print_end(summary: Summary) -> None:
             if (nearest := target["nearest"]) is not None:
                 place = f"; it is kept aside in {nearest['folder']}" if nearest["folder"] else ""
                 near = f"{nearest['variant']} came nearest, at {nearest['over']:.3g} times what is allowed"
-                click.echo(f"  {target['target']}: {near}{place}")
+                trials = "" if target["trials"] is None else f"of {target['trials']} trials, "
+                click.echo(f"  {target['target']}: {trials}{near}{place}")
 
 
 def _relative(folder: Path) -> Path:

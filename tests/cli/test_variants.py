@@ -1,0 +1,125 @@
+"""What a build finds for itself: candidates for `auto`, layers that stay in float, a search's trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+RECIPE = "recipes/tiny.toml"
+
+
+def built(project: Path, sprue: Run, text: str, *options: str, code: int = 0) -> dict[str, Any]:
+    (project / RECIPE).write_text(f'model = "tiny"\n{text}')
+    done = sprue(project, "build", RECIPE, "--json", *options)
+    assert done.returncode == code, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def states(told: dict[str, Any]) -> dict[str, str]:
+    return {v["variant"]: v["state"] for v in told["targets"][0]["variants"]}
+
+
+def test_auto_tries_what_the_backends_offer_and_says_why(project: Path, sprue: Run) -> None:
+    told = built(project, sprue, '[target.null]\nprecision = "auto"\nthreads = [1, 2]\n')
+    assert list(states(told)) == [
+        f"null-{p}{t}" for p in ("int8-static", "float32") for t in ("", "-2threads")
+    ]
+    offered = {v["variant"]: v["offered"] for v in told["targets"][0]["variants"]}
+    assert offered["null-int8-static"] == "as small"
+    (folder,) = (project / "bundles" / "tiny").glob("0.1.0-*")
+    kept = json.loads((folder / "evidence" / "variants.json").read_text())
+    assert {v["variant"]: v["offered"] for v in kept} == offered
+    again = built(project, sprue, '[target.null]\nprecision = "auto"\nthreads = [1, 2]\n')
+    assert set(again["actions"].values()) == {"cached"}
+
+
+def test_one_of_the_variants_that_are_offered_may_be_asked_for(project: Path, sprue: Run) -> None:
+    auto = '[target.null]\nprecision = "auto"\n'
+    assert list(states(built(project, sprue, auto, "--variant", "null-float32"))) == ["null-float32"]
+    (project / RECIPE).write_text(f'model = "tiny"\n{auto}')
+    done = sprue(project, "build", RECIPE, "--variant", "null-float16")
+    assert done.returncode == 2
+    assert "no backend offers null-float16" in done.stderr
+    assert "null-int8-static, null-float32" in done.stderr
+
+
+def test_auto_leaves_out_what_needs_calibration_data_that_are_not_there(project: Path, sprue: Run) -> None:
+    toml = project / "models" / "tiny" / "model.toml"
+    toml.write_text(toml.read_text().replace('calibration = "calibration.npz"\n', ""))
+    told = built(project, sprue, '[target.null]\nprecision = "auto"\n')
+    assert states(told) == {"null-int8-static": "failed", "null-float32": "verified"}
+    assert "needs calibration data" in told["targets"][0]["variants"][0]["reason"]
+
+
+def test_int8_that_breaks_is_mixed_with_float_and_nothing_is_tried_twice(project: Path, sprue: Run) -> None:
+    text = '[target.null]\nbackend = "rough"\nprecision = "int8-mixed"\n'
+    told = built(project, sprue, text)
+    assert states(told) == {"rough-int8-static": "failed", "rough-int8-mixed1": "verified"}
+    assert told["targets"][0]["kept"] == "rough-int8-mixed1"
+    assert "1 of 2 layers" in told["targets"][0]["variants"][1]["offered"]
+    assert set(built(project, sprue, text)["actions"].values()) == {"cached"}
+
+
+def test_int8_that_holds_is_not_mixed(project: Path, sprue: Run) -> None:
+    told = built(project, sprue, '[target.null]\nprecision = "int8-mixed"\n')
+    assert states(told) == {"null-int8-static": "verified"}
+    assert "tiny/sensitivity" not in told["actions"]
+
+
+def test_a_search_that_ends_early_goes_on_where_it_stopped(project: Path, sprue: Run) -> None:
+    pytest.importorskip("optuna", reason="needs the extra search")
+    lists = '[target.null]\nprecision = ["float32", "int8"]\nprefer = "size"\nthreads = [1, 2, 3]\n'
+    lists += "cluster = [2]\n"
+    short = built(project, sprue, f'[search]\nbudget = "1 h"\ntrials = 4\n{lists}')
+    assert len(states(short)) == 4
+    longer = built(project, sprue, f'[search]\nbudget = "1 h"\ntrials = 8\n{lists}')
+    assert list(states(longer))[:4] == list(states(short))
+    assert len(states(longer)) == 8
+    before = {n for n in short["actions"] if n.endswith("/verify")}
+    assert {longer["actions"][n] for n in before} == {"cached"}
+    whole = built(project, sprue, f'[search]\nbudget = "1 h"\n{lists}')
+    assert len(states(whole)) == 2 * 3 * 2, "all there is"
+
+
+def test_a_search_whose_budget_ends_before_anything_passes_says_what_came_nearest(
+    project: Path, sprue: Run
+) -> None:
+    pytest.importorskip("optuna", reason="needs the extra search")
+    (project / RECIPE).write_text(
+        'model = "tiny"\n[search]\nbudget = "0.001 s"\n[accept]\natol = 0.2\nrtol = 0\nsteps = 0\n'
+        '[target.null]\nbackend = "drifts"\nprecision = ["float32", "float16"]\nthreads = [1, 2, 3]\n'
+    )
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 1, done.stderr
+    assert "no bundle: no variant passed for null" in done.stdout
+    assert "null: of 2 trials, drifts-float32 came nearest, at 1.25 times what is allowed" in done.stdout
+    assert "None" not in done.stdout
+    assert not (project / "bundles").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[search]\n[target.null]\n", "budget"),
+        ('[search]\nbudget = "5 minutes"\n[target.null]\n', "a duration is a number and a unit"),
+        ("[search]\nbudget = 0\n[target.null]\n", "greater than 0"),
+        ('[target.null]\nprecision = ["auto", "float32"]\n', "'auto' stands alone"),
+        ("[target.null]\nspinning = true\n", "null do not read 'spinning'"),
+        ("[target.null]\nprune = 1.5\n", "less than 1"),
+        ("[target.null]\ncluster = 1\n", "greater than or equal to 2"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_runs(
+    project: Path, sprue: Run, text: str, said: str
+) -> None:
+    (project / RECIPE).write_text(f'model = "tiny"\n{text}')
+    done = sprue(project, "show", "--resolved", RECIPE)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "recipes/tiny.toml:" in done.stderr
