@@ -8,11 +8,34 @@ from typing import Any
 
 import pytest
 
-from sprue.report.data import How, Pair, Reference, Report, TargetReport, Timing, Tried
+from sprue.report.data import (
+    Bound,
+    Conditions,
+    How,
+    Operator,
+    Overlap,
+    Pair,
+    Reference,
+    Report,
+    TargetReport,
+    Timing,
+    Tried,
+)
 
 Make = Callable[..., Tried]
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}|`](http://x.invalid)**\n# h"
+
+
+def profiled() -> dict[str, Any]:
+    """Twelve operators, of which one takes half; a metric with its interval; noisy times."""
+    shares = [0.5, *([0.05] * 10), 0.0]
+    operators = tuple(
+        Operator(f"/layer{i}", "Conv" if i else "Gemm", s, 20e-6 * s) for i, s in enumerate(shares)
+    )
+    interval = {"metric_low": 0.97, "metric_high": 0.997, "drop_at_most": 0.02, "proven": False}
+    noise = "other processes used 1.7 of 2 cores"
+    return {"operators": operators, "bound": Bound("Gemm", 0.5, 2.0), "noise": noise, **interval}
 
 
 def timing(latency: float | None) -> Timing | None:
@@ -40,7 +63,7 @@ def tried(variant: str = "ort-float32", **values: Any) -> Tried:
 def report() -> Report:
     """Two targets; on one, four variants that differ in everything."""
     variants = (
-        tried("ort-float32", why="the fastest of 3 that passed", selected=True),
+        tried("ort-float32", why="the fastest of 3 that passed", selected=True, **profiled()),
         tried("ort-int8-static", size=14_000, latency=25e-6, metric=0.985, drop=0.005),
         tried("ov-float32", size=100_000, latency=70e-6),
         tried(
@@ -64,13 +87,16 @@ def report() -> Report:
         ),
         target="board",
     )
+    conditions = Conditions((0, 1), 1.7, 0.003, "other processes used 1.7 of 2 cores")
     return Report(
         name="digits",
         version="1.0.0",
         id="",
-        reference=Reference("accuracy", 0.99, 360, evaluation="e" * 64, labels="1" * 64),
+        reference=Reference(
+            "accuracy", 0.99, 360, evaluation="e" * 64, labels="1" * 64, overlap=Overlap((3, 4))
+        ),
         targets=(
-            TargetReport("server", "linux", "x86_64", variants, max_drop=0.01),
+            TargetReport("server", "linux", "x86_64", variants, "latency", 0.01, conditions),
             TargetReport("board", "none", "armv7em", (board,)),
         ),
         parity=(Pair("reference", "server", 1e-6, 1.0), Pair("reference", "board", 0.17, 0.995)),
@@ -84,8 +110,12 @@ def report() -> Report:
 def hostile(report: Report) -> Report:
     """The same, with hostile text wherever a stranger's bundle could put some."""
     server, board = report.targets
+    spoiled: dict[str, Any] = {"noise": HOSTILE, "offered": HOSTILE, "bound": Bound(HOSTILE, 0.5, 2.0)}
+    spoiled["operators"] = (Operator(HOSTILE, HOSTILE, 1.0, 1e-6),)
     variants = tuple(
-        replace(t, variant=f"{HOSTILE}{i}", why=HOSTILE, execution=HOSTILE, notes={HOSTILE: HOSTILE})
+        replace(
+            t, variant=f"{HOSTILE}{i}", why=HOSTILE, execution=HOSTILE, notes={HOSTILE: HOSTILE}, **spoiled
+        )
         for i, t in enumerate(server.tried)
     )
     assert report.reference is not None

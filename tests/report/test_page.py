@@ -62,6 +62,8 @@ def test_the_page_names_every_variant_with_its_reason_and_its_figures(report: Re
     for target in report.targets:
         for tried in target.tried:
             assert tried.variant in text
+    for said in ("0.9700 to 0.9970", "at most 0.0200 worse", "not proven", "2 of the evaluation samples are"):
+        assert said in text
     for said in (
         "too bad",
         "the fastest of 3 that passed",
@@ -69,6 +71,26 @@ def test_the_page_names_every_variant_with_its_reason_and_its_figures(report: Re
         "417,006",
     ):
         assert said in text
+
+
+def test_the_heaviest_operators_are_shown_with_what_a_faster_one_could_bring(report: Report) -> None:
+    text = " ".join(Tags(html(report)).text.split())
+    assert "Gemm takes 50 % of an inference: however fast it became, the whole would be at most 2.00x" in text
+    assert "/layer0" in text
+    assert "And 2 others, 5.0 % together." in text
+    assert "Timed on cores 0, 1; meanwhile other processes took 1.70 cores' worth of time" in text
+
+
+def test_what_came_nearest_is_named_where_nothing_passed(report: Report) -> None:
+    server, board = report.targets
+    overs = (None, 3.0, 1.5, 2.0)
+    lost = tuple(
+        replace(t, selected=False, state="failed", over=over)
+        for t, over in zip(server.tried, overs, strict=True)
+    )
+    failed = replace(report, targets=(replace(server, tried=lost), board))
+    for text in (Tags(html(failed)).text, markdown(failed)):
+        assert "ov-float32 came nearest: it takes 1.50 times what is allowed" in text
 
 
 def test_every_link_leads_to_something_on_the_page(report: Report) -> None:

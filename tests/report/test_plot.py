@@ -111,6 +111,13 @@ def test_the_least_accepted_metric_is_drawn_where_the_recipe_puts_it(report: Rep
     assert rule.y == drawn[1].y.at(0.98)
 
 
+def test_a_metric_is_drawn_with_its_interval(report: Report) -> None:
+    drawn = plots(report.targets[0], (METRIC, SIZE, LATENCY))[1]
+    (kept,) = [m for m in drawn.marks if m.kind == "kept"]
+    assert kept.error == (drawn.y.at(0.97), drawn.y.at(0.997))
+    assert TOP <= kept.error[1] < kept.y < kept.error[0] <= BOTTOM
+
+
 def test_what_does_not_differ_is_not_plotted(report: Report) -> None:
     assert plots(report.targets[1], (METRIC, SIZE, LATENCY)) == ()
 

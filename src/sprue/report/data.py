@@ -25,6 +25,9 @@ def _visible(text: str) -> str:
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(_visible)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_visible)]
 
+MOST_OPERATORS = 10
+"""That are shown of an artifact."""
+
 State = Literal["verified", "prepared", "refused", "failed"]
 
 
@@ -75,7 +78,10 @@ class Bound:
 class Tried:
     """One variant. Sizes in bytes; None: not known, or not on this machine.
 
-    `why`: why it was kept, or why it failed. `flash`: what a board needs; `size`: of the artifact's files.
+    `why`: why it was kept, failed or was refused; `offered`: why it was tried. The metric lies between
+    `metric_low` and `metric_high`, and is at most `drop_at_most` worse than the float model's, with 95 %
+    confidence (or the recipe's); `proven`: that is within what is accepted. `over`: how many times what is
+    allowed it took. `flash`: what a board needs; `size`: of the artifact's files.
     `peak_memory`: of a process that loads and runs it. `noise`: why its times are noisy, "" if they are not.
     """
 
@@ -87,8 +93,14 @@ class Tried:
     why: Text = ""
     execution: Name = ""
     artifact: Name | None = None
+    offered: Text = ""
     metric: Number | None = None
+    metric_low: Number | None = None
+    metric_high: Number | None = None
     drop: Number | None = None
+    drop_at_most: Number | None = None
+    proven: bool | None = None
+    over: Number | None = None
     size: Count | None = None
     flash: Count | None = None
     ram: Count | None = None
@@ -121,6 +133,11 @@ class Tried:
     def passed(self) -> bool:
         return self.state in ("verified", "prepared")
 
+    @property
+    def heaviest(self) -> tuple[Operator, ...]:
+        """The operators that take most, the largest share first."""
+        return tuple(sorted(self.operators, key=lambda o: -o.share)[:MOST_OPERATORS])
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -152,6 +169,12 @@ class TargetReport:
         return next((t for t in self.tried if t.selected), None)
 
     @property
+    def nearest(self) -> Tried | None:
+        """Of those that failed, the one that took the least beyond what is allowed."""
+        judged = [t for t in self.tried if t.over is not None and not t.passed]
+        return min(judged, key=lambda t: t.over or 0.0) if judged else None
+
+    @property
     def float(self) -> Tried | None:
         """What the others are measured by: the fastest variant in float32 that passed, else in float16."""
         passed = [t for t in self.tried if t.passed]
@@ -173,6 +196,13 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Indices of evaluation samples that are calibration samples, too."""
+
+    evaluation: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True)
 class Reference:
     """The float model, and what it was judged by.
 
@@ -186,6 +216,7 @@ class Reference:
     output: Name = ""
     evaluation: Name = ""
     labels: Name = ""
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from sprue.report.compare import Compared
 from sprue.report.data import Report, TargetReport
-from sprue.report.figures import Figure, figures, known
+from sprue.report.figures import INSTRUCTIONS, LATENCY, Figure, figures, known
 from sprue.report.plot import Plot, plots
 from sprue.report.reasons import reason
 from sprue.report.versus import Versus
@@ -81,7 +81,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"cell": cell, "known": known_figures, "plots": target_plots, "worse_word": worse_word}
-    made.globals |= {"reason": reason}
+    made.globals |= {"reason": reason, "figure": {"latency": LATENCY, "instructions": INSTRUCTIONS}}
     return made
 
 

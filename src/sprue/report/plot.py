@@ -34,6 +34,8 @@ class Label:
 
 @dataclass(frozen=True)
 class Mark:
+    """`second`: of a second model. `error`: the ends of its metric's interval, in pixels."""
+
     tried: Tried
     kind: Kind
     x: float
@@ -41,10 +43,11 @@ class Mark:
     label: Label
     title: str
     second: bool = False
+    error: tuple[float, float] | None = None
 
     @property
     def words(self) -> str:
-        return {"kept": "kept", "front": "passed", "passed": "passed", "failed": "failed"}[self.kind]
+        return "kept" if self.kind == "kept" else self.tried.state
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def plot(target: TargetReport, x: Figure, y: Figure, second: Collection[str] = (
         return None
     across = axis(x, [a for _, a, _ in there], LEFT, RIGHT)
     lines = _limits(target, y)
-    up = axis(y, [*(b for _, _, b in there), *(v for v, _ in lines)], BOTTOM, TOP)
+    spans = [s for t, _, _ in there for s in (_span(t, y) or ())]
+    up = axis(y, [*(b for _, _, b in there), *(v for v, _ in lines), *spans], BOTTOM, TOP)
     best = _front([(t, a, b) for t, a, b in there if t.passed], x, y)
     marks = [
         (
@@ -110,10 +114,24 @@ def plot(target: TargetReport, x: Figure, y: Figure, second: Collection[str] = (
         f"{y.label} against {x.label}",
         across,
         up,
-        tuple(replace(m, second=m.tried.variant in second) for m in _labelled(marks)),
+        tuple(_told(mark, y, up, second) for mark in _labelled(marks)),
         " ".join(f"{across.at(a)},{up.at(b)}" for a, b in _stairs(best)),
         tuple(Rule(up.at(v), text) for v, text in lines),
     )
+
+
+def _span(tried: Tried, y: Figure) -> tuple[float, float] | None:
+    """The interval of a metric; None where it is not known."""
+    if y.word != "metric" or tried.metric_low is None or tried.metric_high is None:
+        return None
+    return tried.metric_low, tried.metric_high
+
+
+def _told(mark: Mark, y: Figure, up: Axis, second: Collection[str]) -> Mark:
+    """A mark with its error bar, and the model that it is of."""
+    span = _span(mark.tried, y)
+    error = None if span is None else (up.at(span[0]), up.at(span[1]))
+    return replace(mark, second=mark.tried.variant in second, error=error)
 
 
 def _limits(target: TargetReport, y: Figure) -> list[tuple[float, str]]:
@@ -153,7 +171,7 @@ def _stairs(best: Sequence[Point]) -> list[tuple[float, float]]:
 def _kind(tried: Tried, best: Sequence[Point]) -> Kind:
     if tried.selected:
         return "kept"
-    if not tried.passed:
+    if tried.state == "failed":
         return "failed"
     return "front" if any(t is tried for t, _, _ in best) else "passed"
 
