@@ -106,7 +106,7 @@ def test_a_mistake_in_what_is_extended_is_placed_there(project: Path) -> None:
     )
     assert words == (
         "recipes/base.toml:2: unknown key 'accept.maxdrop'\n"
-        "  did you mean 'max_drop'? allowed: atol, max_drop, rtol, steps"
+        "  did you mean 'max_drop'? allowed: atol, confidence, max_drop, rtol, steps"
     )
 
 

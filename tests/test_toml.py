@@ -163,7 +163,7 @@ def test_an_unknown_key_is_refused_at_every_level_with_the_nearest_one(
             5,
             "allowed: auto, float16, float32, int8-dynamic",
         ),
-        (RECIPE + 'prefer = "latenzy"\n', 6, "did you mean 'latency'? allowed: latency, metric, size"),
+        (RECIPE + 'prefer = "latenzy"\n', 6, "did you mean 'latency'? allowed: cost, latency, metric, size"),
         (
             RECIPE + 'threads = "2"\n',
             6,

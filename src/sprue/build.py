@@ -13,6 +13,7 @@ from typing import Any
 
 from sprue.backend import Variant
 from sprue.canonical import parse
+from sprue.cost import cost
 from sprue.engine.action import Action
 from sprue.engine.cache import Cache, Entry
 from sprue.engine.pool import Executor
@@ -25,6 +26,7 @@ from sprue.recipe import Choice, Recipe
 from sprue.select import Result, choose, judge, nearest
 from sprue.trials import finalists
 from sprue.widen import wider
+from sprue.work import Work
 from sprue.worth import weighed
 
 
@@ -156,12 +158,14 @@ class _Begun:
 
 
 def _judge(made: Plan, outcomes: Mapping[str, Outcome], cache: Cache) -> _Begun:
-    for name in (made.source, made.reference, made.calibration, made.overlap):
+    for name in (made.source, made.reference, made.calibration, made.overlap, made.work):
         if name and (failure := outcomes[name].failure):
             return _Begun(_broken(made, outcomes, failure))
     shared = _json(cache, outcomes[made.overlap], "overlap.json") if made.overlap else None
     reference = {**_json(cache, outcomes[made.reference], "metric.json"), "overlap": shared}
-    tried = tuple(_judged(p, outcomes, cache) for p in made.variants)
+    reference["work"] = _json(cache, outcomes[made.work], "work.json")
+    work = Work(**reference["work"])
+    tried = tuple(_judged(p, outcomes, cache, work) for p in made.variants)
     return _Begun(Build(made, (), reference, None, _mine(made, outcomes)), tried)
 
 
@@ -260,7 +264,7 @@ def _mine(made: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
     return {a.name: outcomes[a.name] for a in made.actions}
 
 
-def _judged(planned: Planned, outcomes: Mapping[str, Outcome], cache: Cache) -> Tried:
+def _judged(planned: Planned, outcomes: Mapping[str, Outcome], cache: Cache, work: Work) -> Tried:
     """What became of a variant, but for its latency."""
     variant = planned.variant
     if planned.missing is not None:
@@ -272,6 +276,8 @@ def _judged(planned: Planned, outcomes: Mapping[str, Outcome], cache: Cache) -> 
     verdict = _json(cache, verify, "verdict.json")
     assert compiled.entry is not None
     result = judge(variant, verdict, cache.size(compiled.entry), planned.choice.accept)
+    moved = cost(work, variant.precision)
+    result = replace(result, bytes_moved=moved.bytes_moved, energy=moved.energy)
     if planned.saturation and (known := outcomes[planned.saturation]).entry is not None:
         result = replace(result, notes={**result.notes, **_json(cache, known, "saturation.json")["notes"]})
     return Tried(planned, result, compiled.entry, verify.entry)

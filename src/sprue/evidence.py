@@ -10,6 +10,7 @@ from typing import Any
 
 from sprue import __version__
 from sprue.build import Build, TargetBuild, Tried
+from sprue.cost import per_million
 from sprue.machine import fingerprint
 from sprue.metric import is_own
 from sprue.recipe import Recipe
@@ -63,7 +64,10 @@ def measurements(build: Build) -> dict[str, Any]:
     return {
         "machine": fingerprint(),
         "variants": {
-            f"{target.choice.target.id}/{tried.planned.variant.id}": tried.result.measured.to_json()
+            f"{target.choice.target.id}/{tried.planned.variant.id}": {
+                **tried.result.measured.to_json(),
+                "price": per_million(target.choice.price, tried.result.timing),
+            }
             for target in build.targets
             for tried in target.tried
         },

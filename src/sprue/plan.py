@@ -58,8 +58,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """`source`, `reference`, `calibration`, `facts` and `overlap` name the shared actions; "" if there is
-    none.
+    """`source`, `reference`, `calibration`, `facts`, `overlap` and `work` name the shared actions; "" if
+    there is none.
     """
 
     recipe: Recipe
@@ -71,6 +71,7 @@ class Plan:
     facts: str
     timeout: float
     overlap: str = ""
+    work: str = ""
 
     @property
     def questions(self) -> tuple[str, ...]:
@@ -137,13 +138,14 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
         calibration = shared[-1].name
         shared.append(_overlap(model, reference.name, calibration))
         overlap = shared[-1].name
-    facts = ""
+    shared.append(_work(model, source.name))
+    work, facts = shared[-1].name, ""
     if any(c.space.auto for c in recipe.choices):
         shared.append(_facts(model, source.name))
         facts = shared[-1].name
     if recipe.search is not None:
         refuse_without_optuna(recipe.origins["search.budget"][1])
-    empty = Plan(recipe, (), (), source.name, reference.name, calibration, facts, timeout, overlap)
+    empty = Plan(recipe, (), (), source.name, reference.name, calibration, facts, timeout, overlap, work)
     named = [
         Asked(c, v, "named by the recipe", mixed=c.space.mixes and v.precision == "int8-static")
         for c in recipe.choices
@@ -182,6 +184,11 @@ def _metric_inputs(model: Model) -> Inputs:
 
 def _metric_params(model: Model) -> dict[str, Any]:
     return {"metric": model.metric, "higher_is_better": model.higher_is_better}
+
+
+def _work(model: Model, source: str) -> Action:
+    inputs = {"model": Output(source, "model.onnx")}
+    return _action(f"{model.name}/work", "count_work", inputs, {}, packages("onnx-tool"))
 
 
 def _overlap(model: Model, reference: str, calibration: str) -> Action:

@@ -18,12 +18,13 @@ from sprue.candidates import WANTED, Space, Wanted, refuse_impossible
 from sprue.certainty import LEVELS
 from sprue.errors import SprueError, did_you_mean
 from sprue.model import Model, load_model
+from sprue.price import Price, read_prices
 from sprue.quantity import parse_duration
 from sprue.target import LimitFile, Strict, Target, read_target, refuse_name
 from sprue.toml import Document, Key, read_toml, validate
 from sprue.variant import OPTIMIZATIONS, SETTINGS, Optimization, Variant
 
-Preference = Literal["latency", "size", "metric"]
+Preference = Literal["latency", "size", "metric", "cost"]
 
 SYNONYMS = {"int8": "int8-static"}
 DEFAULT_MAX_DROP = 0.01
@@ -152,6 +153,7 @@ class RecipeFile(Strict):
     version: str | None = Field(
         None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", description="of the bundle"
     )
+    prices: str | None = Field(None, description="a price file, relative to the recipe")
     accept: AcceptFile | None = None
     gate: GateFile | None = None
     search: SearchFile | None = None
@@ -186,6 +188,7 @@ class Choice:
     space: Space
     only: tuple[str, ...] = ()
     gate: Gate = field(default_factory=Gate)
+    price: Price | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,11 @@ def load_recipe(path: Path) -> Recipe:
     choices = tuple(_choice(read[t][0], values, origins) for t in targets)
     base = documents[1].path if len(documents) > 1 else None
     documents += [model.document, *(document for _, document in read.values())]
+    if ("prices",) in values:
+        name, place = origins["prices"] = values[("prices",)]
+        prices, document = read_prices(path.parent / name, where=place)
+        documents.append(document)
+        choices = tuple(replace(c, price=prices.get(c.target.id)) for c in choices)
     files = {d.path: d.sha256 for d in documents}
     search = _search(values, origins)
     return Recipe(path.stem, version, path, project, model, choices, origins, base, files, search=search)

@@ -17,10 +17,16 @@ from sprue.judging import at_most, decisive, drop_reason, judged_apart, proves
 from sprue.measured import Measured
 from sprue.recipe import Accept, Preference
 from sprue.target import Target
-from sprue.timing import Timing, compare
+from sprue.timing import INDIFFERENT, Timing, compare
 
 State = Literal["verified", "prepared", "refused", "failed"]
 
+WORDS: Mapping[Preference, str] = {
+    "latency": "the fastest",
+    "size": "the smallest",
+    "metric": "the best metric",
+    "cost": "the fewest core-seconds",
+}
 NOISE = 0.10
 """Of the latency, where two artifacts could not be timed side by side."""
 
@@ -56,6 +62,8 @@ class Result:
     flash: int | None = None
     ram: int | None = None
     instructions: int | None = None
+    bytes_moved: int | None = None
+    energy: float | None = None
     max_abs: float | None = None
     tolerance_used: float | None = None
     same_answer: float | None = None
@@ -179,7 +187,7 @@ def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
     near = _best(rivals, prefer)
     if prefer == "latency" and len(near) > 1:
         return f"the smallest of {len(near)} that are as fast as can be told, of {len(passed)} that passed"
-    words = {"latency": "the fastest", "size": "the smallest", "metric": "the best metric"}[prefer]
+    words = WORDS[prefer]
     return f"{words} of {len(passed)} that passed"
 
 
@@ -195,7 +203,8 @@ def _best(rivals: Sequence[Result], prefer: Preference) -> list[Result]:
     least = min(costs)
     if prefer == "metric":
         return [r for r, cost in zip(rivals, costs, strict=True) if cost == least or _might_lose(r, least)]
-    return [r for r, cost in zip(rivals, costs, strict=True) if cost == least]
+    near = least * (1 + INDIFFERENT) if prefer == "cost" else least
+    return [r for r, cost in zip(rivals, costs, strict=True) if cost <= near]
 
 
 def _might_lose(result: Result, drop: float) -> bool:
@@ -222,7 +231,7 @@ def _cost(result: Result, prefer: Preference) -> float:
     if prefer == "metric":
         return float(result.choosing["value"]) if result.choosing is not None else 0.0
     if result.timing is not None:
-        return result.timing.best
+        return result.timing.cpu if prefer == "cost" else result.timing.best
     return float(result.instructions if result.instructions is not None else stored_bytes(result))
 
 

@@ -96,6 +96,13 @@ def find_saturation(inputs: Inputs, params: Params, out: Path) -> None:
     _write(out / "saturation.json", {"layers": [asdict(layer) for layer in found], "notes": notes})
 
 
+def count_work(inputs: Inputs, params: Params, out: Path) -> None:
+    """model -> work.json: how much work one inference of it is."""
+    from sprue.work import work
+
+    _write(out / "work.json", work(graph.read_model(inputs["model"])).to_json())
+
+
 def overlap(inputs: Inputs, params: Params, out: Path) -> None:
     """evaluation + calibration samples -> overlap.json: the indices of those that are in both."""
     found = (data.read_arrays(inputs[name]) for name in ("evaluation", "calibration"))

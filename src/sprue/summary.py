@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import file_digest
+from sprue.cost import per_million
 from sprue.errors import SprueError
 from sprue.metric import is_own
 from sprue.select import Result
@@ -148,7 +149,9 @@ def _target(target: TargetBuild, aside: Mapping[str, Path], *, searched: bool) -
         "nearest": _nearest(target, aside),
         "trials": trials,
         "conditions": target.conditions,
-        "variants": [_tried(t) for t in target.tried],
+        "variants": [
+            {**_tried(t), "price": per_million(target.choice.price, t.result.timing)} for t in target.tried
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""What a build says of its metric: a user's own, too little data, and data that tell too much."""
+"""What a build says of metrics and money: a user's own metric, too little data or too much, a price file."""
 
 from __future__ import annotations
 
@@ -119,3 +119,46 @@ def test_confidence_that_so_few_samples_cannot_give_fails_and_says_how_many_it_t
     assert done.returncode == 0
     assert "<=0.1192 *" in done.stdout
     assert "not proven: 20 samples are too few to tell" in done.stdout
+
+
+PRICES = """[price.null]
+amount = 3.6
+currency = "EUR"
+per = "core-hour"
+"""
+
+
+def priced(project: Path, prices: str) -> None:
+    path = project / RECIPE
+    path.write_text('prices = "prices.toml"\n' + path.read_text())
+    (project / "recipes/prices.toml").write_text(prices)
+
+
+def test_a_price_of_an_unknown_unit_is_refused_with_file_line_and_key(project: Path, sprue_here: Run) -> None:
+    priced(project, PRICES.replace("core-hour", "core-minute"))
+    path = project / RECIPE
+    path.write_text(path.read_text().replace("target.null", "target.server-cpu"))
+    done = sprue_here("check", str(RECIPE))
+    assert done.returncode == 2
+    assert "prices.toml:4: 'price.null.per' is 'core-minute'" in done.stderr
+    assert "did you mean 'core-hour'?" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_price_is_of_a_million_inferences_and_decides_nothing(project: Path, sprue: Run) -> None:
+    before = json.loads(sprue(project, "build", RECIPE, "--json").stdout)
+    priced(project, PRICES)
+    done = json.loads(sprue(project, "build", RECIPE, "--json").stdout)
+    (variant,) = done["targets"][0]["variants"]
+    cpu = variant["measured"]["timing"]["cpu"]
+    assert variant["price"]["currency"] == "EUR"
+    assert variant["price"]["amount"] == pytest.approx(cpu * 1000, rel=1e-4)
+    assert before["targets"][0]["variants"][0]["price"] is None
+    priced_again = PRICES.replace("3.6", "7.2")
+    (project / "recipes/prices.toml").write_text(priced_again)
+    again = json.loads(sprue(project, "build", RECIPE, "--json").stdout)
+    assert again["targets"][0]["variants"][0]["price"]["amount"] == pytest.approx(cpu * 2000, rel=1e-4)
+    assert again["bundle"]["id"] == done["bundle"]["id"], "prices stay out of what the id covers"
+    table = sprue(project, "build", RECIPE).stdout
+    assert "per million" in table
+    assert " EUR" in table

@@ -38,7 +38,7 @@ WRITTEN: dict[str, tuple[str, str, str, str]] = {
         RECIPE,
         "precision",
         'prefer = "speed"\nprecision',
-        "recipes/tiny.toml:4: 'target.server-cpu.prefer' is 'speed'\n  allowed: latency, metric, size",
+        "recipes/tiny.toml:4: 'target.server-cpu.prefer' is 'speed'\n  allowed: cost, latency, metric, size",
     ),
     "a metric": (
         "models/tiny/model.toml",

@@ -21,21 +21,10 @@ MANY = 50
 def print_one(summary: Summary, seconds: float) -> None:
     """Every variant of one recipe, why variants failed, and how the kept ones compare."""
     metric = summary["reference"]["metric"]
-    heading = (
-        "target",
-        "variant",
-        "state",
-        metric,
-        "worse by",
-        "size",
-        "latency p50",
-        "instructions",
-        "RAM",
-        "",
-    )
+    heading = ("target", *_columns(metric), "")
     rows: list[tuple[str, ...]] = [heading]
     rows += [_row(t, v, t["target"]) for t in summary["targets"] for v in t["variants"]]
-    click.echo(_text.table(rows, right=(3, 4, 5, 6, 7, 8)) + "\n")
+    _print_table(rows, left=3)
     for warning in summary["warnings"]:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}\n")
     _print_margins(summary)
@@ -52,18 +41,7 @@ def print_many(summaries: Sequence[Summary], unchanged: Sequence[int], seconds: 
 
     `unchanged`: the numbers of actions of further recipes, which hold as before and are only counted.
     """
-    heading = (
-        "recipe",
-        "target",
-        "variant",
-        "state",
-        "metric",
-        "worse by",
-        "size",
-        "latency p50",
-        "instructions",
-        "RAM",
-    )
+    heading = ("recipe", "target", *_columns("metric"))
     rows: list[tuple[str, ...]] = [heading]
     for s in summaries:
         for t in s["targets"]:
@@ -73,7 +51,7 @@ def print_many(summaries: Sequence[Summary], unchanged: Sequence[int], seconds: 
                 if v["variant"] == t["kept"]
             ]
     if len(rows) > 1:
-        click.echo(_text.table(rows, right=(4, 5, 6, 7, 8, 9)) + "\n")
+        _print_table(rows, left=4)
     for s in summaries:
         if not s["ok"]:
             _print_refusal(s)
@@ -104,6 +82,28 @@ def _print_counts(summaries: Sequence[Summary], seconds: float, cached: int = 0)
     click.echo(f"{sum(counts.values())} actions ({words}) in {seconds:.1f} s")
 
 
+def _columns(metric: str) -> tuple[str, ...]:
+    """The headings of `_row`, but for the first and the last."""
+    return (
+        "variant",
+        "state",
+        metric,
+        "worse by",
+        "size",
+        "latency p50",
+        "per million",
+        "instructions",
+        "RAM",
+    )
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], left: int) -> None:
+    """Without the columns that say nothing of any row. `left`: how many are words, and not figures."""
+    said = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
+    right = [n for n, i in enumerate(said) if left <= i < left + len(_columns("")) - 2]
+    click.echo(_text.table([[row[i] for i in said] for row in rows], right=right) + "\n")
+
+
 def _row(target: Summary, variant: Summary, *first: str) -> tuple[str, ...]:
     size = variant["flash"] if variant["flash"] is not None else variant["size"]
     return (
@@ -114,6 +114,7 @@ def _row(target: Summary, variant: Summary, *first: str) -> tuple[str, ...]:
         _worse(variant),
         _text.size(size),
         _latency(variant["measured"]),
+        _price(variant["price"]),
         _text.count(variant["instructions"]),
         _text.size(variant["ram"]),
         click.style("<- kept", bold=True) if variant["variant"] == target["kept"] else "",
@@ -128,6 +129,10 @@ def _worse(variant: Summary) -> str:
     if variant["drop"] is None or bound is None:
         return ""
     return f"<={max(bound, 0.0):.4f}" + ("" if variant["proven"] else " *")
+
+
+def _price(price: Summary | None) -> str:
+    return "" if price is None else f"{price['amount']:.3g} {price['currency']}"
 
 
 def _print_margins(summary: Summary) -> None:
