@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import sys
 import unicodedata
 from pathlib import Path
@@ -30,15 +29,17 @@ def unique(pairs):
     return dict(pairs)
 
 
-def hashed(path, limit=2**40):
-    sha, size, kept = hashlib.sha256(), 0, b""
-    need(stat.S_ISREG(path.lstat().st_mode), f"{path} is not a plain file")
+def small(path, limit):
+    need(path.stat().st_size <= limit, f"{path} is too large")
+    return path.read_bytes()
+
+
+def hashed(path):
+    sha = hashlib.sha256()
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
-            size, kept = size + len(block), kept + block if limit < 2**40 else b""
-            need(size <= limit, f"{path} is too large")
             sha.update(block)
-    return sha.hexdigest(), size, kept
+    return sha.hexdigest()
 
 
 def is_safe(path):
@@ -68,34 +69,34 @@ def read_manifest(data):
     return made["files"]
 
 
-def refuse(error):
-    raise error
-
-
-def found_in(folder):
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        for path in (Path(parent, name) for name in folders + files):
-            mode = path.lstat().st_mode
-            need(stat.S_ISREG(mode) or stat.S_ISDIR(mode), f"{path} is not a plain file")
-            if stat.S_ISREG(mode):
-                yield path.relative_to(folder).as_posix()
+def found_in(folder, above=""):
+    """Every file below, none of which may be a link or a device."""
+    for entry in [*os.scandir(folder)]:
+        if entry.is_dir(follow_symlinks=False):
+            yield from found_in(entry.path, f"{above}{entry.name}/")
+        else:
+            need(entry.is_file(follow_symlinks=False), f"{entry.path} is not a plain file")
+            yield above + entry.name
 
 
 def verify(folder, expected=None):
     """The bundle's id. Raises one of WRONG for what is none."""
     folder = Path(folder)
-    ident, _, data = hashed(folder / MANIFEST, 16 << 20)
+    found = set(found_in(folder))
+    data = small(folder / MANIFEST, 16 << 20)
+    ident = hashlib.sha256(data).hexdigest()
     need(expected in (None, ident), f"its id is {ident}, not {expected}")
-    files, found = read_manifest(data), set(found_in(folder))
+    files = read_manifest(data)
     sums = {MANIFEST: ident, **{file["path"]: file["sha256"] for file in files}}
     if TIMES in found:
-        sums[TIMES] = hashed(folder / TIMES)[0]
+        sums[TIMES] = hashed(folder / TIMES)
     wrong = sorted(found ^ {*sums, SUMS})
     need(not wrong, f"missing, or not in the manifest: {', '.join(wrong[:10])}")
     lines = "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()
-    need(hashed(folder / SUMS, 64 << 20)[2] == lines, f"{SUMS} does not agree with the manifest")
+    need(small(folder / SUMS, 64 << 20) == lines, f"{SUMS} does not agree with the manifest")
     for file in files:
-        is_so = hashed(folder / file["path"])[:2] == (file["sha256"], file["size"])
+        path = folder / file["path"]
+        is_so = path.stat().st_size == file["size"] and hashed(path) == file["sha256"]
         need(is_so, f"{file['path']} is damaged")
     return ident
 

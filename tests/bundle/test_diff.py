@@ -81,7 +81,7 @@ def test_equal_bundles_do_not_differ(tmp_path: Path, fill: Freeze) -> None:
         (
             {"targets/phone/artifact/model.tflite": b"longer artifact"},
             {},
-            {"phone: size": (12, 15), "phone: files that differ": (0, 1)},
+            {"phone: size": (12, 15), "phone: changed files": (None, "1 of 1")},
         ),
         (
             {"evidence/recipe.json": b'{"name":"tiny","target.phone.threads":2}\n'},
@@ -125,6 +125,7 @@ def test_the_graph_is_compared_by_operators_and_weights(tmp_path: Path, fill: Fr
         f"model: {name}: Sigmoid nodes": (None, 1),
         f"model: {name}: nodes": (3, 2),
         f"model: {name}: weights": (4, 9),
+        f"model: {name}: changed weights": (None, "1 of 1: w"),
     }
 
 

@@ -241,3 +241,13 @@ def test_a_killed_freeze_leaves_no_half_bundle_visible(
     out, _ = last.communicate("\n", timeout=30)
     assert check_bundle(Path(out.strip()))
     assert seen(store) == ["tiny"]
+
+
+def test_a_version_of_which_only_parts_were_built_is_named_by_its_parts(store: Store, fill: Freeze) -> None:
+    with store.staging() as staged:
+        manifest = read_bundle_manifest(fill(staged))
+        store.keep(staged, manifest, latest=False)
+    with pytest.raises(SprueError, match=r"no whole build 'tiny@1\.0\.0', only parts") as raised:
+        store.find("tiny@1.0.0")
+    named = raised.value.remedy.removeprefix("name one: ")
+    assert store.find(named).id == manifest.id()

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sprue.bundle.check import check_bundle
-from sprue.bundle.manifest import MEASUREMENTS, Manifest
+from sprue.bundle.manifest import MEASUREMENTS, Manifest, TargetEntry
 from sprue.canonical import parse
 from sprue.errors import CheckError
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto
+    from onnx import AttributeProto, GraphProto, ModelProto
 
 RECIPE = "evidence/recipe.json"
 MAX_JSON = 64 * 2**20
+NAMED = 5
+"""Of the weights that changed, so many are called by name."""
 
 Value = str | int | float | None
 
@@ -51,6 +53,7 @@ def diff_bundles(before: Path, after: Path) -> Difference:
         *_mapping("bundle", _identity(one.manifest), _identity(two.manifest)),
         *_targets(one, two),
         *_mapping("model", _graph_facts(one), _graph_facts(two)),
+        *_changed_weights(one, two),
         *_mapping("data", _digests(one.manifest, "data"), _digests(two.manifest, "data")),
         *_mapping("recipe", _recipe(one), _recipe(two)),
         *_mapping("toolchain", one.manifest.toolchain, two.manifest.toolchain),
@@ -99,10 +102,7 @@ def _targets(one: _Bundle, two: _Bundle) -> Iterator[Change]:
     before, after = ({t.id: t for t in b.manifest.targets} for b in (one, two))
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
-        facts = [
-            {} if t is None else {"platform": f"{t.os} {t.arch}", "variant": t.variant, "state": t.state}
-            for t in (old, new)
-        ]
+        facts = [{} if t is None else _facts(t) for t in (old, new)]
         yield from _mapping(name, *facts)
         variants = tuple(None if t is None else t.variant for t in (old, new))
         yield from _figures(name, one, two, variants)
@@ -110,6 +110,14 @@ def _targets(one: _Bundle, two: _Bundle) -> Iterator[Change]:
             {f"runtime {k}": v for k, v in t.runtime.items()} if t is not None else {} for t in (old, new)
         ]
         yield from _mapping(name, *runtimes)
+
+
+def _facts(target: TargetEntry) -> dict[str, Value]:
+    contract = target.contract
+    needs = [*contract.features, *(f"{name}{versions}" for name, versions in contract.runtime.items())]
+    needs += [f"{name} {value}" for name, value in contract.engine.items()]
+    named = {"platform": f"{target.os} {target.arch}", "variant": target.variant, "state": target.state}
+    return {**named, "family": target.family, "needs": ", ".join(needs)}
 
 
 def _figures(name: str, one: _Bundle, two: _Bundle, variants: tuple[str | None, ...]) -> Iterator[Change]:
@@ -129,7 +137,7 @@ def _figures(name: str, one: _Bundle, two: _Bundle, variants: tuple[str | None, 
     files = [_files(b.manifest, name) for b in (one, two)]
     changed = sum(1 for p in files[0].keys() | files[1].keys() if files[0].get(p) != files[1].get(p))
     if changed and all(files):
-        yield Change(name, "files that differ", 0, changed)
+        yield Change(name, "changed files", None, f"{changed} of {len(files[0].keys() | files[1].keys())}")
 
 
 def _latency(bundle: _Bundle, target: str, variant: str | None) -> float | None:
@@ -169,19 +177,43 @@ def _text(value: Any) -> str:
 
 def _graph_facts(bundle: _Bundle) -> dict[str, Value]:
     """Digests of the model's files; of the ONNX ones also their nodes by operator, and their weights."""
-    facts: dict[str, Value] = _digests(bundle.manifest, "model")
+    facts = {p: v for p, v in _digests(bundle.manifest, "model").items() if "/weights/" not in p}
     for path in [p for p in facts if p.endswith(".onnx")]:
         for key, value in _count(bundle.folder / path).items():
             facts[f"{path}: {key}"] = value
     return facts
 
 
-def _count(path: Path) -> dict[str, int]:
+def _changed_weights(one: _Bundle, two: _Bundle) -> Iterator[Change]:
+    """Which weights of the models have other values; those that came or went are counted elsewhere."""
+    both = _digests(one.manifest, "model").keys() & _digests(two.manifest, "model").keys()
+    for path in sorted(p for p in both if p.endswith(".onnx")):
+        before, after = (_weights(b.folder / path) for b in (one, two))
+        names = [name for name, what in before.items() if after.get(name, what) != what]
+        if names:
+            said = f"{', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}"
+            yield Change("model", f"{path}: changed weights", None, f"{len(names)} of {len(before)}: {said}")
+
+
+def _weights(path: Path) -> dict[str, bytes]:
+    """Name -> what tells it from another; a weight beside the graph is named there by its content."""
+    model = _load(path)
+    found = {} if model is None else {t.name: t for t in model.graph.initializer}
+    return {name: tensor.SerializeToString(deterministic=True) for name, tensor in found.items()}
+
+
+def _load(path: Path) -> ModelProto | None:
     import onnx
 
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        return onnx.load(str(path), load_external_data=False)
     except Exception:  # protobuf's errors share no base; what is no ONNX has its digest to differ by
+        return None
+
+
+def _count(path: Path) -> dict[str, int]:
+    model = _load(path)
+    if model is None:
         return {}
     nodes: Counter[str] = Counter()
     weights = 0

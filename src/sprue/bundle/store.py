@@ -115,8 +115,15 @@ class Store:
                 where=str(self.folder),
                 remedy=f"import it again, or: sprue bundle rollback {asked.name} {asked.tag}",
             )
+        beside = [s for s in self._read(asked.name) if asked.version in (None, s.manifest.version)]
+        if not found and beside and not asked.id:
+            raise SprueError(
+                f"there is no whole build '{reference}', only parts or superseded ones",
+                where=str(self.folder),
+                remedy=f"name one: {', '.join(s.reference for s in beside)}",
+            )
         if not found:
-            known = {f"{s.manifest.name}@{s.manifest.version}" for s in self.bundles()}
+            known = {s.reference for s in self.bundles()}
             raise SprueError(
                 f"there is no bundle '{reference}'",
                 where=str(self.folder),

@@ -15,6 +15,9 @@ from sprue.cli import _options, _text
 if TYPE_CHECKING:
     from sprue.bundle.diff import Change, Value
 
+NOISE = 0.10
+"""Times that differ by less count as equal, here as where a build selects by them."""
+
 FindFolder = Callable[[str, Path | None], Path]
 
 
@@ -74,5 +77,6 @@ def _by(change: Change) -> str:
     if isinstance(before, bool) or isinstance(after, bool):
         return ""
     if change.unit and before:
-        return f" ({after / before - 1:+.1%})"
+        noise = ", noise" if change.unit == "s" and abs(after / before - 1) < NOISE else ""
+        return f" ({after / before - 1:+.1%}{noise})"
     return f" ({after - before:+.4g})"
