@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sprue.errors import SprueError
+from sprue.metric import METRICS
 from sprue.report.compare import Margin, compare
 from sprue.report.data import Report
 from sprue.report.margins import paired
@@ -90,11 +91,29 @@ def test_the_margin_is_that_of_paired_answers() -> None:
     labels = np.zeros(100, np.int64)
     one = np.where(np.arange(100) < 80, 1.0, -1.0)
     other_one = np.where((np.arange(100) >= 5) & (np.arange(100) < 90), 1.0, -1.0)
-    made = paired("accuracy", np.stack([one, -one], 1), np.stack([other_one, -other_one], 1), labels)
+    made = paired(METRICS["accuracy"], np.stack([one, -one], 1), np.stack([other_one, -other_one], 1), labels)
     assert made is not None
     assert made.low < 0.05 < made.high
+    assert made.confidence == 0.95
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 100, (20_000, 100))
     drawn = ((other_one > 0)[rows].mean(axis=1) - (one > 0)[rows].mean(axis=1)).astype(np.float64)
     assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx([made.low, made.high], abs=0.015)
-    assert paired("f1", one, other_one, labels) is None
+
+
+def test_the_same_answers_prove_little_when_they_are_few() -> None:
+    labels = np.zeros(20, np.int64)
+    answers = np.stack([np.ones(20), np.zeros(20)], 1)
+    made = paired(METRICS["accuracy"], answers, answers, labels)
+    assert made is not None
+    assert made.low < -0.05
+    assert made.high > 0.05
+
+
+def test_the_margin_of_an_error_is_above_zero_where_the_second_errs_more() -> None:
+    truth = np.arange(40.0).reshape(40, 1)
+    made = paired(METRICS["mae"], truth, truth + 0.5, truth)
+    assert made is not None
+    assert made.low == made.high == pytest.approx(0.5)
+    assert made.confidence == 0.9
+    assert paired(METRICS["mae"], truth, truth[:3], truth) is None

@@ -58,6 +58,6 @@ def _print(compared: Compared) -> None:
         for row in task.versus.rows:
             said = f"not compared: {row.note}" if row.note else row.change
             if row.figure.word == "metric" and task.margin is not None:
-                said += f" (95 %: {task.margin.text})"
+                said += f" ({task.margin.text})"
             rows.append((row.figure.label, row.figure.text(row.before), row.figure.text(row.after), said))
         click.echo(_text.table(rows, right=(1, 2)) + "\n")

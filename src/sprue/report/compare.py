@@ -21,14 +21,15 @@ SAME = 0.005
 
 @dataclass(frozen=True)
 class Margin:
-    """By how much more the second answers rightly: with 95 % confidence between `low` and `high`."""
+    """By how much the second's metric lies above the first's: with `confidence` between `low` and `high`."""
 
     low: float
     high: float
+    confidence: float = 0.95
 
     @property
     def text(self) -> str:
-        return f"{self.low:+.4f} to {self.high:+.4f}"
+        return f"{100 * self.confidence:g} %: {self.low:+.4f} to {self.high:+.4f}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _word(row: Row, margin: Margin | None) -> str:
         if margin is None:
             return by
         doubt = ", which may be chance" if margin.low <= 0 <= margin.high else ""
-        return f"{by} (95 %: {margin.text}{doubt})"
+        return f"{by} ({margin.text}{doubt})"
     if not row.before or abs(row.after / row.before - 1) < SAME:
         return ""
     return f"{row.after / row.before:.2f}x the {row.figure.label}"
