@@ -86,6 +86,8 @@ def test_a_dry_run_says_what_would_run_and_runs_nothing(project: Path, sprue: Ru
     assert before.returncode == 0, before.stderr
     assert {f["state"] for f in json.loads(before.stdout)} == {"run", "depends"}
     assert not (project / "bundles").exists()
+    words = sprue(project, "build", "recipes/tiny.toml", "--dry-run", **own).stdout
+    assert "; how long they take is not known yet" in words
     assert sprue(project, "build", "recipes/tiny.toml", **own).returncode == 0
     after = json.loads(sprue(project, "build", "recipes/tiny.toml", "--dry-run", "--json", **own).stdout)
     assert {f["state"] for f in after} == {"cached"}
@@ -100,6 +102,7 @@ def test_explain_names_the_part_of_the_key_that_changed(project: Path, sprue: Ru
     changed = {f["action"]: f["reasons"] for f in forecasts if f["state"] == "run"}
     assert changed == {"tiny/reference": ['param:metric: "accuracy" -> "f1"']}
     assert all(f["seconds"] is not None for f in forecasts)
+    assert "; at most about" in sprue(project, "explain", "recipes/tiny.toml", **own).stdout
 
 
 def test_the_trace_is_one_that_perfetto_reads(project: Path, sprue: Run) -> None:

@@ -14,6 +14,7 @@ from sprue.cli import _options, _text
 if TYPE_CHECKING:
     from sprue.engine.action import Action
     from sprue.engine.cache import Cache
+    from sprue.engine.explain import Forecast
 
 COLOURS = {"cached": "green", "run": "yellow", "depends": "cyan"}
 
@@ -55,8 +56,18 @@ def print_forecasts(actions: Sequence[Action], cache: Cache, as_json: bool) -> N
         for reason in f.reasons:
             click.echo(f"        {'waits for ' if f.state == 'depends' else ''}{reason}")
     counts = {s: sum(f.state == s for f in forecasts) for s in ("cached", "run", "depends")}
-    known = sum(f.seconds or 0.0 for f in forecasts if f.state != "cached")
-    click.echo(
-        f"{counts['cached']} cached, {counts['run']} to run, {counts['depends']} that depend on those; "
-        f"at most about {_text.seconds(known) or '0 s'} by past runs"
-    )
+    words = f"{counts['cached']} cached, {counts['run']} to run, {counts['depends']} that depend on those"
+    click.echo(words + _time(forecasts))
+    click.echo("what passes is timed and compared after that, unless it was before")
+
+
+def _time(forecasts: Sequence[Forecast]) -> str:
+    """How long what is left took last time; each part may be cut short when its inputs turn out the same."""
+    left = [f.seconds for f in forecasts if f.state != "cached"]
+    known = [s for s in left if s is not None]
+    if not left:
+        return ""
+    if not known:
+        return "; how long they take is not known yet"
+    rest = f", and {len(left) - len(known)} that never ran here" if len(known) < len(left) else ""
+    return f"; at most about {_text.seconds(sum(known))} by past runs{rest}"
