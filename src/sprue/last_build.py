@@ -84,10 +84,11 @@ def _near(recipe: Path) -> str:
 
 
 def _path(cache: Path, recipe: Path, part: Sequence[Sequence[str]]) -> Path:
+    """One string made into a path: a build of ten thousand recipes asks for each."""
     folder, name = _place(cache, recipe)
-    return folder / f"{name}-{digest(canonical(part))[:12]}.json"
+    return Path(f"{folder}/{name}-{digest(canonical(part))[:12]}.json")
 
 
 def _place(cache: Path, recipe: Path) -> tuple[Path, str]:
     name = digest(os.path.abspath(recipe).encode())[:40]  # noqa: PTH100  # keeps links
-    return cache / FOLDER / name[:2], name
+    return Path(f"{cache}/{FOLDER}/{name[:2]}"), name

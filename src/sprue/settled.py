@@ -140,8 +140,8 @@ def _code_folders() -> list[Path]:
 
 def _believed(file: list[Any], at: int, look: Look) -> bool:
     """Whether a file's stamp is as recorded, and old enough then for any later change to show in it."""
-    name, *stamp = file
-    return [*look(name)] == stamp and max(stamp[2], stamp[3]) < at - GRAIN
+    now = look(file[0])
+    return now == tuple(file[1:]) and max(now[2], now[3]) < at - GRAIN
 
 
 def _stamp(path: str) -> Stamp:
