@@ -64,6 +64,7 @@ class Proxy(ThreadingHTTPServer):
         self.upstream = upstream
         self.judge = judge
         self.asked: list[Asked] = []
+        self.spoil = False
         self.checked = 0
         self.refused = 0
 
@@ -100,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_part(length, fault.send_only)
             return
         body = self.rfile.read(length)
+        if self.server.spoil and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         if fault.status or fault.redirect:
             moved = {"Location": fault.redirect} if fault.redirect else {}
             self._answer(fault.status or 307, {**moved, **fault.headers}, b"", fault)

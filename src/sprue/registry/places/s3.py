@@ -147,8 +147,8 @@ class S3:
         try:
             for number, data in enumerate(_parts(what, content, size), 1):
                 checksum = _checksum(hashlib.sha256(data))
-                tag = there.get((number, checksum))
-                if tag is None:
+                known, tag = there.get(number, ("", ""))
+                if known != checksum and tag != _tag(data):
                     tag = self._client.upload_part(
                         **at, UploadId=upload, PartNumber=number, Body=data, ChecksumSHA256=checksum
                     )["ETag"]
@@ -158,17 +158,18 @@ class S3:
             raise
         self._client.complete_multipart_upload(**at, UploadId=upload, MultipartUpload={"Parts": parts})
 
-    def _unfinished(self, at: dict[str, str]) -> tuple[str, dict[tuple[int, str], str]]:
-        """An upload of this content, and its parts: (number, checksum) -> tag. A new one if there is none."""
+    def _unfinished(self, at: dict[str, str]) -> tuple[str, dict[int, tuple[str, str]]]:
+        """An upload of this content, and its parts: number -> checksum ("" if it is not told) and tag. A new
+        one if there is none."""
         begun = self._client.list_multipart_uploads(Bucket=at["Bucket"], Prefix=at["Key"]).get("Uploads", [])
         begun = [u["UploadId"] for u in begun if u["Key"] == at["Key"]]
         if not begun:
             made = self._client.create_multipart_upload(**at, ChecksumAlgorithm="SHA256")
             return str(made["UploadId"]), {}
-        there = {}
+        there: dict[int, tuple[str, str]] = {}
         for page in self._client.get_paginator("list_parts").paginate(**at, UploadId=begun[-1]):
             for part in page.get("Parts", []):
-                there[part["PartNumber"], str(part.get("ChecksumSHA256"))] = str(part["ETag"])
+                there[part["PartNumber"]] = part.get("ChecksumSHA256", ""), part["ETag"]
         return str(begun[-1]), there
 
     def _read_ref(self, ref: str) -> tuple[Descriptor | None, str]:
@@ -221,3 +222,8 @@ def _parts(what: Descriptor, content: Content, size: int) -> Iterator[bytes]:
 
 def _checksum(seen: Any) -> str:
     return base64.b64encode(seen.digest()).decode()
+
+
+def _tag(data: bytes) -> str:
+    """The tag of a part where it is not encrypted; completing the upload holds its sha256 against it."""
+    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
