@@ -147,6 +147,9 @@ def split_reference(text: str) -> tuple[str, str | None]:
 def connect(url: str) -> Registry:
     """The place that a URL names; nothing is asked of it yet. Raises SprueError."""
     scheme = urlsplit(url).scheme.lower() if "://" in url else "file"
+    if "://" in url and "@" in urlsplit(url).netloc:
+        where = url.replace(urlsplit(url).netloc, urlsplit(url).netloc.rpartition("@")[2])
+        raise SprueError("a URL is no place for a password", where=where, remedy="see docs/registries.md")
     package = importlib.import_module("sprue.registry.places")
     modules = [
         importlib.import_module(f"{package.__name__}.{m.name}")

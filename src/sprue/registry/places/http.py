@@ -100,7 +100,6 @@ class _Refused(Unreachable):
 def connect(url: str) -> Registry:
     split = urlsplit(url)
     path = split.path.strip("/")
-    if not path or split.query or split.fragment or "@" in split.netloc:
-        remedy = f"{split.scheme}://host/path; a name and a password belong into ~/.netrc"
-        raise SprueError("not the URL of a folder", where=url.replace(split.netloc, "..."), remedy=remedy)
+    if not path or split.query or split.fragment:
+        raise SprueError("not the URL of a folder", where=url, remedy=f"{split.scheme}://host/path")
     return HTTP(split.scheme, split.netloc, path)

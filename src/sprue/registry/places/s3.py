@@ -205,6 +205,8 @@ class S3:
 
 def connect(url: str) -> Registry:
     split = urlsplit(url)
+    if not split.netloc:
+        raise SprueError("no bucket", where=url, remedy="s3://bucket/prefix")
     return S3(split.netloc, split.path.strip("/"))
 
 
