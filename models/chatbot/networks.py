@@ -16,8 +16,6 @@ from torch.nn import functional
 from models.chatbot.tokenizer import PADDING
 
 Architecture = Literal["bilstm", "transformer"]
-HIDE = -4.0
-"""Added where there is only padding, to values in (-1, 1): never the maximum, and small enough for int8."""
 HEADS = 4
 MASKED = -10000.0
 """Added to an attention score: as exporters of BERT write it, so that runtimes know it."""
@@ -152,6 +150,10 @@ def _embedding(words: int, width: int, deviation: float) -> nn.Embedding:
 
 
 def _maximum(x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Over time, of what is no padding. `x` [batch, length, width] in (-1, 1) -> [batch, width]."""
-    padding = (tokens == PADDING)[..., None].to(x.dtype)
-    return (x + HIDE * padding).amax(dim=1)
+    """Over time, of what is no padding. `x` [batch, length, width] in (-1, 1) -> [batch, width].
+
+    Padding becomes 0 below x + 1 in (0, 2): a large negative number instead would widen the range that int8
+    has to spread over, and so coarsen what is kept.
+    """
+    shown = (tokens != PADDING)[..., None].to(x.dtype)
+    return ((x + 1) * shown).amax(dim=1) - 1

@@ -69,7 +69,8 @@ class CBackend:
         from sprue.passes.simplify import Simplify
 
         if variant.precision == "int8-static":
-            return (Simplify(batch=1), QuantizeStatic(exclude=variant.float_layers), QuantizeRecurrent())
+            static = QuantizeStatic(float_outputs=True, exclude=variant.float_layers)
+            return (Simplify(batch=1), static, QuantizeRecurrent())
         return (Simplify(batch=1),)
 
     def needs_calibration(self, variant: Variant) -> bool:

@@ -203,6 +203,7 @@ def _built(lowered: Lowered, variant: Variant, calibration: Samples) -> bytes:
         per_tensor=tflite_runtime.FEATURE in variant.target.features,
         narrow=quantize.narrow_embeddings(lowered.outputs),
         products=quantize.constant_products(lowered.outputs),
+        floating=quantize.last_layers(lowered.outputs),
     )
 
 

@@ -39,6 +39,7 @@ QUANTIZED_OPS = frozenset(
     | {"EMBEDDING_LOOKUP", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
 )
 """What int8 makes smaller or faster; a graph without any of these has nothing to quantize."""
+LAYING_OUT = frozenset({"RESHAPE", "SQUEEZE", "TRANSPOSE"})
 Rule = dict[str, object]
 Recipe = list[Rule]
 
@@ -80,6 +81,24 @@ def constant_products(outputs: Sequence[Tensor]) -> list[str]:
     return [o.outputs[0].name for o in found if any(t is not None and t.data is not None for t in o.inputs)]
 
 
+def last_layers(outputs: Sequence[Tensor]) -> list[tuple[str, str]]:
+    """(code, result) of each FULLY_CONNECTED that gives an output, and of what only lays its result out anew.
+
+    With an int8 result they would clip what lies beyond the calibrated range: on chatbots by up to 34 steps.
+    """
+    found: list[tuple[str, str]] = []
+    for output in outputs:
+        path: list[tuple[str, str]] = []
+        operation = output.producer
+        while operation is not None and operation.code in LAYING_OUT:
+            path.append((operation.code, operation.outputs[0].name))
+            before = operation.inputs[0]
+            operation = before.producer if before is not None else None
+        if operation is not None and operation.code == "FULLY_CONNECTED":
+            found += [*path, (operation.code, operation.outputs[0].name)]
+    return found
+
+
 def quantize_rest(
     data: bytes,
     precision: str,
@@ -89,12 +108,14 @@ def quantize_rest(
     per_tensor: bool,
     narrow: Sequence[str] = (),
     products: Sequence[str] = (),
+    floating: Sequence[tuple[str, str]] = (),
 ) -> bytes:
     """int8 by ai-edge-quantizer: the flatbuffer of a float graph -> that of the quantized one.
 
     `per_tensor` gives FULLY_CONNECTED and EMBEDDING_LOOKUP one scale a matrix instead of one a row: see
     `tflite_runtime.py`; so do the embeddings named in `narrow`. The `products` keep float activations: with
-    static ones ai-edge-quantizer 0.10 makes files that compute nonsense.
+    static ones ai-edge-quantizer 0.10 makes files that compute nonsense. So do the operations in `floating`,
+    by code and result: layers among them get int8 weights and quantize their inputs while the model runs.
     Calibration takes the widest range of each tensor over all samples, so their order does not matter.
     Raises SprueError when the calibration data are missing or not finite.
     """
@@ -103,7 +124,9 @@ def quantize_rest(
     with quiet(), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         made = quantizer.Quantizer(bytearray(data))
         given = recipe.dynamic_wi8_afp32() if precision == "int8-dynamic" else recipe.static_wi8_ai8()
-        made.load_quantization_recipe([*given, *_exceptions(precision, per_tensor, narrow, products)])
+        made.load_quantization_recipe(
+            [*given, *_exceptions(precision, per_tensor, narrow, products, floating)]
+        )
         ranges = _ranges(data, made, calibration, batch) if made.need_calibration else None
         try:
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
@@ -116,7 +139,13 @@ def quantize_rest(
     return _stamped(bytes(result.quantized_model))
 
 
-def _exceptions(precision: str, per_tensor: bool, narrow: Sequence[str], products: Sequence[str]) -> Recipe:
+def _exceptions(
+    precision: str,
+    per_tensor: bool,
+    narrow: Sequence[str],
+    products: Sequence[str],
+    floating: Sequence[tuple[str, str]],
+) -> Recipe:
     """Later entries win: what the plain recipe would do and must not."""
     activation = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
     weight = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
@@ -133,6 +162,10 @@ def _exceptions(precision: str, per_tensor: bool, narrow: Sequence[str], product
     kept = [_rule("INPUT"), _rule("OUTPUT"), _rule("*", regex=re.escape(STATE))]
     dense = [_rule("FULLY_CONNECTED", static)] if per_tensor else []
     mixed = [_rule("BATCH_MATMUL", dynamic, f"^{re.escape(name)};") for name in products]
+    mixed += [
+        _rule(code, dynamic if code in QUANTIZED_OPS else None, f"^{re.escape(name)};")
+        for code, name in floating
+    ]
     return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *tables, *mixed, *kept]
 
 

@@ -339,3 +339,12 @@ for change in (QuantizeStatic(), QuantizeDynamic(), QuantizeStatic(symmetric=Tru
     assert printed[0] == printed[1]
     assert printed[0][0] == here
     assert len(set(printed[0])) == 4
+
+
+def test_nothing_is_rounded_on_the_way_to_a_layer_that_computes_in_float(tiny_bilstm: Case) -> None:
+    model, samples = Simplify().apply(tiny_bilstm[0], {}), tiny_bilstm[1]
+    made = QuantizeStatic(float_outputs=True).apply(model, samples)
+    (lstm,) = [n for n in made.graph.node if n.op_type == "LSTM"]
+    before = producer(made, lstm.input[0])
+    assert before is None or before.op_type != "DequantizeLinear"
+    assert any(n.op_type == "DequantizeLinear" for n in made.graph.node), "the dense layer is quantized"

@@ -30,6 +30,7 @@ from sprue.passes.simplify import first_line
 if TYPE_CHECKING:
     from sprue.backend import Samples
 
+RECURRENT = ("LSTM", "GRU", "RNN")
 CHUNK = 32
 """Samples per run where the batch axis is free."""
 
@@ -55,7 +56,9 @@ class QuantizeStatic:
     into 16 bits, see `sprue.passes.saturation`: x86 processors without VNNI clamp them (wrong results, no
     error). Use it wherever onnxruntime on x86 may run the artifact.
 
-    The nodes through which an attention mask flows stay in float, see `sprue.passes.masks`.
+    The nodes through which an attention mask flows stay in float, see `sprue.passes.masks`. So does what lies
+    between a recurrent layer, which computes in float, and the next quantized layers or embeddings: on a
+    chatbot's BiLSTM 20 int8 steps of error became 1 (see `exclude`).
 
     `method` is how a range is chosen from what was seen: "minmax", or onnxruntime's "entropy" or "percentile"
     (99.999 %), which keep every activation of every sample in memory.
@@ -122,7 +125,10 @@ class QuantizeStatic:
                     Reader(),
                     quant_format=q.QuantFormat.QDQ,
                     op_types_to_quantize=sorted(self.op_types) or None,
-                    nodes_to_exclude=[*_around(model, self.exclude), *masking_nodes(normalise(model))],
+                    nodes_to_exclude=[
+                        *_around(model, {*self.exclude, *_recurrent(model)}),
+                        *masking_nodes(normalise(model)),
+                    ],
                     per_channel=self.per_channel,
                     activation_type=q.QuantType.QInt8 if self.activations == "int8" else q.QuantType.QUInt8,
                     weight_type=q.QuantType.QInt8,
@@ -138,14 +144,18 @@ class QuantizeStatic:
             return onnx.load_model_from_string(path.read_bytes())
 
 
+def _recurrent(model: ModelProto) -> list[str]:
+    return [n.name for n in model.graph.node if n.op_type in RECURRENT]
+
+
 def _around(model: ModelProto, names: Collection[str]) -> list[str]:
     """The nodes called `names`, and all that are connected to them through nodes without weights."""
-    layers = {n.name for n in model.graph.node if n.op_type in WEIGHTED}
     beside: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for tensor in (*node.input, *node.output):
             beside.setdefault(tensor, []).append(node)
     held = weights(model)
+    layers = {n.name for n in model.graph.node if n.op_type in WEIGHTED or _looks_up(n, held)}
     found = {n.name: n for n in model.graph.node if n.name in names}
     waiting = list(found.values())
     while waiting:
@@ -156,6 +166,11 @@ def _around(model: ModelProto, names: Collection[str]) -> list[str]:
                     found[other.name] = other
                     waiting.append(other)
     return list(found)
+
+
+def _looks_up(node: NodeProto, held: Collection[str]) -> bool:
+    """Whether it is an embedding, whose table int8 makes smaller."""
+    return node.op_type == "Gather" and node.input[0] in held
 
 
 def check_weights(model: ModelProto) -> None:

@@ -23,7 +23,7 @@ from sprue.errors import CheckError, SprueError
 from sprue.target import Precision, load_target
 
 from .host import PLAIN, build, fused
-from .models import source
+from .models import single, source
 
 pytestmark = pytest.mark.slow
 
@@ -355,3 +355,13 @@ def test_an_unknown_feature_is_refused_with_the_known_ones(tmp_path: Path) -> No
     with pytest.raises(SprueError, match="mve2") as caught:
         BACKEND.compile(ModelProto(), strange, {}, tmp_path)
     assert "dsp" in caught.value.remedy
+
+
+def test_an_output_beyond_the_calibrated_range_is_not_clipped(tmp_path: Path) -> None:
+    """Each input alone stays within what was calibrated; together they make one eight times as large."""
+    samples = {"x": np.concatenate([np.eye(8), -np.eye(8)]).astype(np.float32)}
+    case = single("Gemm", {"x": samples["x"][:1]}, {"w": np.ones((8, 2), np.float32)})
+    model, _ = transformed((case, samples), "int8-static")
+    BACKEND.compile(model, Variant(M4, "c", "int8-static"), samples, tmp_path)
+    together = device(tmp_path).run({"x": np.ones((1, 8), np.float32)})["y0"]
+    np.testing.assert_allclose(together, [[8, 8]], rtol=0.02)

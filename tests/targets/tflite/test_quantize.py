@@ -120,8 +120,24 @@ def test_static_quantization_computes_in_integers(tmp_path: Path) -> None:
         d["op_name"]: {made._get_tensor_details(i, 0)["dtype"] for i in d["inputs"][:2] if i >= 0}
         for d in made._get_ops_details()
     }
-    for operation in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+    for operation in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         assert types[operation] == {np.int8}
+    assert types["FULLY_CONNECTED"] == {np.float32, np.int8}, "the last layer: its result is not clipped"
+
+
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_an_output_beyond_the_calibrated_range_is_not_clipped(laid_out: bool, tmp_path: Path) -> None:
+    """Each input alone stays within what was calibrated; together they make one eight times as large."""
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["flat" if laid_out else "y"])]
+    weights = {"w": np.ones((8, 2), np.float32)}
+    if laid_out:
+        nodes.append(helper.make_node("Reshape", ["flat", "shape"], ["y"]))
+        weights["shape"] = np.array([1, 2, 1])
+    source = model(nodes, {"x": [1, 8]}, ["y"], weights)
+    alone = {"x": np.concatenate([np.eye(8), -np.eye(8)]).astype(np.float32)}
+    runner = compiled(source, "int8-static", alone, tmp_path)
+    together = runner.run({"x": np.ones((1, 8), np.float32)})["y"].astype(np.float32)
+    np.testing.assert_allclose(together.ravel(), [8, 8], rtol=0.02)
 
 
 @each_case
