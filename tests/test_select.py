@@ -236,6 +236,8 @@ def test_the_reason_says_what_was_true() -> None:
     assert why(a, [a, bad], "latency") == "the only candidate that passed"
     assert why(a, [a, passed("d", latency=3.0), bad], "latency") == "the fastest of 2 that passed"
     assert select([a, b], "latency") is b
-    assert why(b, [a, b], "latency") == "the smallest of 2 that are as fast as can be told, of 2 that passed"
+    assert (
+        why(b, [a, b], "latency") == "the smallest of those that are as fast as can be told, of 2 that passed"
+    )
     assert why(b, [a, b], "size") == "the smallest of 2 that passed"
     assert why(a, [a, b], "metric") == "the best metric of 2 that passed"

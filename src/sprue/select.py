@@ -186,7 +186,7 @@ def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
     rivals = [r for r in passed if r.state == winner.state]
     near = _best(rivals, prefer)
     if prefer == "latency" and len(near) > 1:
-        return f"the smallest of {len(near)} that are as fast as can be told, of {len(passed)} that passed"
+        return f"the smallest of those that are as fast as can be told, of {len(passed)} that passed"
     words = WORDS[prefer]
     return f"{words} of {len(passed)} that passed"
 
