@@ -52,7 +52,7 @@ def test_the_same_artifact_holds(place: Path, sprue: Run) -> None:
         done = sprue(place, "build", "recipes/tiny.toml", "--against", against, "--json")
         assert done.returncode == 0, done.stderr
         found = lines(done)
-        assert found.keys() == {"metric", "size", "latency", "cpu", "peak_memory"}
+        assert found.keys() >= {"metric", "size", "latency", "cpu", "peak_memory", "energy"}
         assert {(line["worse"], line["ok"]) for line in found.values()} == {(0, True)}
 
 

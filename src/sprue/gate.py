@@ -170,7 +170,8 @@ class _Side:
             else:
                 if (found.before.state, found.after.state) == ("verified", "prepared"):
                     lost.append(f"{found.id}: it was verified, and is only prepared")
-                for row in found.rows:
+                # A price is core-seconds times what one costs: it is not counted twice.
+                for row in (r for r in found.rows if r.figure.key != "price"):
                     held, noise = self._measured(row, outcomes, cache)
                     lines.append(Line(held, getattr(gates[found.id], row.figure.word)))
                     notes += [f"{found.id}: noisy times: {noise}"] if noise else []

@@ -15,11 +15,13 @@ from sprue.report.data import (
     Operator,
     Overlap,
     Pair,
+    Price,
     Reference,
     Report,
     TargetReport,
     Timing,
     Tried,
+    Work,
 )
 
 Make = Callable[..., Tried]
@@ -33,8 +35,14 @@ def profiled() -> dict[str, Any]:
     operators = tuple(
         Operator(f"/layer{i}", "Conv" if i else "Gemm", s, 20e-6 * s) for i, s in enumerate(shares)
     )
-    interval = {"metric_low": 0.97, "metric_high": 0.997, "drop_at_most": 0.02, "proven": False}
+    interval: dict[str, Any] = {
+        "metric_low": 0.97,
+        "metric_high": 0.997,
+        "drop_at_most": 0.02,
+        "proven": False,
+    }
     noise = "other processes used 1.7 of 2 cores"
+    interval |= {"bytes_moved": 142_032, "energy": 2.851e-6, "price": Price("EUR", 0.0123)}
     return {"operators": operators, "bound": Bound("Gemm", 0.5, 2.0), "noise": noise, **interval}
 
 
@@ -93,7 +101,13 @@ def report() -> Report:
         version="1.0.0",
         id="",
         reference=Reference(
-            "accuracy", 0.99, 360, evaluation="e" * 64, labels="1" * 64, overlap=Overlap((3, 4))
+            "accuracy",
+            0.99,
+            360,
+            evaluation="e" * 64,
+            labels="1" * 64,
+            overlap=Overlap((3, 4)),
+            work=Work(233_930, 11_818),
         ),
         targets=(
             TargetReport("server", "linux", "x86_64", variants, "latency", 0.01, conditions),

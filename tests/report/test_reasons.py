@@ -30,6 +30,7 @@ KEPT = tried("ort-float32", selected=True, why="the fastest of 2 that passed")
         ),
         ("size", tried("a-int8", size=60_000), "20.0 % larger: 58.6 KiB against 48.8 KiB"),
         ("size", tried("a-int8"), "no better, and later in the recipe"),
+        ("cost", tried("a-int8", latency=30e-6), "1.50x the core-seconds: 30.0 µs against 20.0 µs"),
         ("metric", tried("a-int8", drop=0.004), "its metric is 0.0040 worse"),
         ("latency", tried("a-int8", state="failed", why="it is wrong"), "it is wrong"),
         ("latency", tried("a-int8", state="prepared"), "prepared only: it was not executed, ort-float32 was"),

@@ -69,9 +69,12 @@ def _unit(figure: Figure, largest: float) -> tuple[str, float]:
     if figure.scale == "count":
         known = (("thousand millions", 1e9), ("millions", 1e6), ("thousands", 1e3), ("", 1.0))
         return next((u, f) for u, f in known if largest >= f or f == 1)
+    if figure.scale == "money":
+        return "", 1
     scales = units.SIZES if figure.scale == "bytes" else units.TIMES
     unit, factor = next(((u, float(f)) for u, f in scales if largest >= f), scales[-1])
-    return unit.replace("us", "µs"), float(factor)
+    unit = unit.replace("us", "µs")
+    return (unit[:-1] + "J" if figure.scale == "joules" else unit), float(factor)
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:

@@ -75,14 +75,23 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Price:
+    """Of a million inferences. `currency`: ISO 4217."""
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    amount: Seconds
+
+
+@dataclass(frozen=True)
 class Tried:
     """One variant. Sizes in bytes; None: not known, or not on this machine.
 
     `why`: why it was kept, failed or was refused; `offered`: why it was tried. The metric lies between
     `metric_low` and `metric_high`, and is at most `drop_at_most` worse than the float model's, with 95 %
     confidence (or the recipe's); `proven`: that is within what is accepted. `over`: how many times what is
-    allowed it took. `flash`: what a board needs; `size`: of the artifact's files.
-    `peak_memory`: of a process that loads and runs it. `noise`: why its times are noisy, "" if they are not.
+    allowed it took. `flash`: what a board needs; `size`: of the artifact's files. `peak_memory`: of a process
+    that loads and runs it. `energy`: joules of an inference, estimated. `noise`: why its times are noisy, ""
+    if they are not.
     """
 
     target: Name
@@ -108,6 +117,9 @@ class Tried:
     timing: Timing | None = None
     noise: Text = ""
     peak_memory: Count | None = None
+    bytes_moved: Count | None = None
+    energy: Seconds | None = None
+    price: Price | None = None
     operators: tuple[Operator, ...] = ()
     bound: Bound | None = None
     max_abs: Number | None = None
@@ -203,6 +215,14 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class Work:
+    """One inference of the float model. `macs`: multiply-adds."""
+
+    macs: Count | None = None
+    parameters: Count | None = None
+
+
+@dataclass(frozen=True)
 class Reference:
     """The float model, and what it was judged by.
 
@@ -217,6 +237,7 @@ class Reference:
     evaluation: Name = ""
     labels: Name = ""
     overlap: Overlap | None = None
+    work: Work | None = None
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ All but the metric are costs: less is better. Costs are compared in parts of the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sprue import units
 from sprue.report.data import Reference, Report, Tried
 
-Scale = Literal["bytes", "seconds", "count", "plain"]
+Scale = Literal["bytes", "seconds", "joules", "count", "money", "plain"]
 Word = Literal["metric", "size", "latency", "cost"]
 """Whose allowance in `[gate]` holds for a figure."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`exact`: another machine gives the same value; times are not."""
+    """`exact`: another machine gives the same value; times are not. `small`: it stands below another."""
 
     key: str
     label: str
@@ -28,6 +28,7 @@ class Figure:
     get: Callable[[Tried], float | None]
     higher_is_better: bool = False
     exact: bool = True
+    small: bool = False
 
     def text(self, value: float | None) -> str:
         """The value with its unit; "" for None."""
@@ -35,8 +36,11 @@ class Figure:
             return ""
         if self.scale == "bytes":
             return units.size(round(value))
-        if self.scale == "seconds":
-            return units.seconds(value).replace(" us", " µs")
+        if self.scale in ("seconds", "joules"):
+            text = units.seconds(value).replace(" us", " µs")
+            return text if self.scale == "seconds" else text[:-1] + "J"
+        if self.scale == "money":
+            return f"{value:.4g}"
         return units.count(round(value)) if self.scale == "count" else f"{value:.4f}"
 
     def worse(self, before: float, after: float) -> float:
@@ -60,6 +64,11 @@ INSTRUCTIONS = Figure("instructions", "instructions", "count", "latency", lambda
 RAM = Figure("ram", "RAM", "bytes", "cost", lambda t: t.ram)
 CPU = Figure("cpu", "core-seconds", "seconds", "cost", lambda t: t.cpu, exact=False)
 MEMORY = Figure("peak_memory", "peak memory", "bytes", "cost", lambda t: t.peak_memory, exact=False)
+BYTES_MOVED = Figure("bytes_moved", "bytes moved", "bytes", "cost", lambda t: t.bytes_moved, small=True)
+ENERGY = Figure("energy", "energy (estimate)", "joules", "cost", lambda t: t.energy, small=True)
+PRICE = Figure(
+    "price", "price", "money", "cost", lambda t: None if t.price is None else t.price.amount, exact=False
+)
 
 
 def metric(reference: Reference) -> Figure:
@@ -71,7 +80,9 @@ def metric(reference: Reference) -> Figure:
 def figures(report: Report) -> tuple[Figure, ...]:
     """All figures that a report may know, the metric first."""
     first = () if report.reference is None else (metric(report.reference),)
-    return (*first, SIZE, LATENCY, INSTRUCTIONS, CPU, MEMORY, RAM)
+    currencies = sorted({t.price.currency for x in report.targets for t in x.tried if t.price is not None})
+    price = replace(PRICE, label=f"{' or '.join(currencies) or 'price'} per million")
+    return (*first, SIZE, LATENCY, INSTRUCTIONS, CPU, MEMORY, RAM, BYTES_MOVED, ENERGY, price)
 
 
 def known(found: Sequence[Figure], tried: Sequence[Tried]) -> tuple[Figure, ...]:

@@ -16,11 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from sprue.report.compare import Compared
 from sprue.report.data import Report, TargetReport
-from sprue.report.figures import INSTRUCTIONS, LATENCY, Figure, figures, known
+from sprue.report.figures import BYTES_MOVED, ENERGY, INSTRUCTIONS, LATENCY, Figure, figures, known
 from sprue.report.plot import Plot, plots
 from sprue.report.reasons import reason
 from sprue.report.versus import Versus
 
+FIGURES = {f.key: f for f in (LATENCY, INSTRUCTIONS, BYTES_MOVED, ENERGY)}
+"""That templates name."""
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -81,7 +83,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"cell": cell, "known": known_figures, "plots": target_plots, "worse_word": worse_word}
-    made.globals |= {"reason": reason, "figure": {"latency": LATENCY, "instructions": INSTRUCTIONS}}
+    made.globals |= {"reason": reason, "figure": FIGURES}
     return made
 
 
@@ -90,7 +92,7 @@ def target_plots(target: TargetReport, report: Report) -> tuple[Plot, ...]:
 
 
 def known_figures(target: TargetReport, report: Report) -> tuple[Figure, ...]:
-    return known(figures(report), target.tried)
+    return tuple(f for f in known(figures(report), target.tried) if not f.small)
 
 
 def worse_word(worse: float | None) -> Literal["", "worse", "better"]:

@@ -83,7 +83,8 @@ def plots(target: TargetReport, figures: Sequence[Figure], second: Collection[st
     """
     tried = target.tried
     costs = [f for f in (speed(tried), *known([f for f in figures if f.key == "size"], tried)) if f]
-    costs += [f for f in known(figures, tried) if f.word == "cost" and f.key != "ram"]
+    paid = {f.key: f for f in known(figures, tried)}
+    costs += [paid[key] for key in ("price", "cpu", "energy") if key in paid][:1]
     metrics = [f for f in figures if f.word == "metric"]
     pairs = [(costs[1], costs[0])] if len(costs) > 1 else []
     pairs += [(cost, m) for m in metrics for cost in costs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sprue.report.data import TargetReport, Tried
-from sprue.report.figures import INSTRUCTIONS, LATENCY, SIZE
+from sprue.report.figures import CPU, INSTRUCTIONS, LATENCY, SIZE
 from sprue.timing import INDIFFERENT, compare
 
 
@@ -17,6 +17,10 @@ def reason(tried: Tried, target: TargetReport) -> str:
     if target.prefer == "metric" and tried.drop is not None and kept.drop is not None:
         if tried.drop > kept.drop:
             return f"its metric is {tried.drop - kept.drop:.4f} worse"
+    elif target.prefer == "cost" and tried.cpu is not None and kept.cpu:
+        if tried.cpu > kept.cpu * (1 + INDIFFERENT):
+            both = f"{CPU.text(tried.cpu)} against {CPU.text(kept.cpu)}"
+            return f"{tried.cpu / kept.cpu:.2f}x the core-seconds: {both}"
     elif target.prefer == "latency" and (said := _slower(tried, kept)):
         return said
     return _larger(tried, kept) or "no better, and later in the recipe"
