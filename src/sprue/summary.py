@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import ceil, isinf
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import file_digest
+from sprue.certainty import CONFIDENCE, needed
 from sprue.cost import per_million
 from sprue.errors import SprueError
 from sprue.metric import is_own
+from sprue.recipe import Accept
 from sprue.select import Result
 
 if TYPE_CHECKING:
@@ -149,10 +152,17 @@ def _target(target: TargetBuild, aside: Mapping[str, Path], *, searched: bool) -
         "nearest": _nearest(target, aside),
         "trials": trials,
         "conditions": target.conditions,
+        "half_needed": _half_needed(target.choice.accept),
         "variants": [
             {**_tried(t), "price": per_million(target.choice.price, t.result.timing)} for t in target.tried
         ],
     }
+
+
+def _half_needed(accept: Accept) -> int | None:
+    """Samples that it takes in each half, to choose on one and judge on the other; None: none suffice."""
+    samples = needed(accept.max_drop, accept.confidence or CONFIDENCE)
+    return None if isinf(samples) else ceil(samples)
 
 
 def _tried(tried: Tried) -> dict[str, Any]:

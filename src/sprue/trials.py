@@ -21,6 +21,8 @@ from sprue.variant import Compression, Settings, Variant
 Read = Callable[[str, str], Any]
 Results = Sequence[tuple[Planned, Result]]
 
+TIMED = {"latency": "best", "cost": "cpu"}
+"""What a recipe may prefer that must be timed -> the figure of a timing that says it."""
 FINALISTS = 6
 """Of the trials, those with the lowest cost, which are timed side by side at last."""
 
@@ -62,9 +64,9 @@ def _mixes(choice: Choice, variant: Variant) -> bool:
 def trials_of(plan: Plan, choice: Choice, mine: Results, read: Read) -> list[Trial]:
     """The results as the search sees them."""
     costs: dict[str, float | None] = {}
-    if choice.prefer == "latency":
+    if choice.prefer in TIMED:
         for action in _timings(plan, choice, mine):
-            costs |= _ratios(read(action.name, "measurement.json"), _first(mine))
+            costs |= _ratios(read(action.name, "measurement.json"), _first(mine), TIMED[choice.prefer])
     return [Trial(p.variant, costs.get(p.variant.id, _cost(r, choice)), r.over, r.passed) for p, r in mine]
 
 
@@ -80,7 +82,7 @@ def finalists(plan: Plan, choice: Choice, results: Results, read: Read) -> set[s
 def _timings(plan: Plan, choice: Choice, mine: Results) -> list[Action]:
     """One for each whole batch with something to time, against the first variant of all."""
     first = _first(mine)
-    if choice.prefer != "latency" or first is None:
+    if choice.prefer not in TIMED or first is None:
         return []
     made = []
     for start in range(0, len(mine), BATCH):
@@ -102,13 +104,13 @@ def _runs_here(result: Result) -> bool:
     return result.state == "verified" and result.execution == "native"
 
 
-def _ratios(measured: Any, first: Planned | None) -> dict[str, float | None]:
-    """Latencies relative to the first variant's in the same rounds."""
+def _ratios(measured: Any, first: Planned | None, figure: str) -> dict[str, float | None]:
+    """Times relative to the first variant's in the same rounds."""
     if measured is None or first is None:
         return {}
     timings = {name: told["timing"] for name, told in measured["variants"].items()}
-    base = timings[first.variant.id]["best"]
-    return {name: t["best"] / base for name, t in timings.items() if t is not None}
+    base = timings[first.variant.id][figure]
+    return {name: t[figure] / base for name, t in timings.items() if t is not None}
 
 
 def _cost(result: Result, choice: Choice) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from sprue.recipe import Preference
 from sprue.select import Result, select, stored_bytes, times_as_long
+from sprue.timing import INDIFFERENT
 from sprue.variant import Compression
 
 
@@ -29,11 +30,19 @@ def _is_float(result: Result) -> bool:
 def _weighed(result: Result, against: Result, prefer: Preference) -> Result:
     smaller = stored_bytes(result) < stored_bytes(against) or (result.ram or 0) < (against.ram or 0)
     better = prefer == "metric" and (result.drop or 0.0) < (against.drop or 0.0)
+    better = better or (prefer == "cost" and _cheaper(result, against))
     if smaller or better or _faster(result, against):
         return result
     said = ", ".join(t for t in (_speed(result, against), _size(result, against)) if t)
     reason = f"not worth it: neither faster nor smaller than {against.variant.id} ({said})"
     return replace(result, state="refused", reason=reason)
+
+
+def _cheaper(result: Result, against: Result) -> bool:
+    """By more than what is no difference; the latency may be the same."""
+    if result.timing is None or against.timing is None:
+        return False
+    return result.timing.cpu * (1 + INDIFFERENT) < against.timing.cpu
 
 
 def _faster(result: Result, against: Result) -> bool:

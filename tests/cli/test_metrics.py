@@ -118,7 +118,29 @@ def test_confidence_that_so_few_samples_cannot_give_fails_and_says_how_many_it_t
     done = sprue(project, "build", RECIPE)
     assert done.returncode == 0
     assert "<=0.1192 *" in done.stdout
-    assert "not proven: 20 samples are too few to tell" in done.stdout
+    assert "* within what is accepted as measured, but not proven to be" in done.stdout
+    assert "chosen and judged on the same 20 samples; apart it takes 268 each" in done.stdout
+
+
+@pytest.mark.slow
+def test_enough_samples_are_halved_to_choose_and_to_judge(project: Path, sprue: Run) -> None:
+    import onnxruntime as ort
+
+    x = np.random.default_rng(4).standard_normal((800, 4)).astype(np.float32)
+    session = ort.InferenceSession(project / "models/tiny/tiny.onnx", providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": x})
+    np.savez(project / "models/tiny/evaluation.npz", allow_pickle=False, x=x, label=y.argmax(axis=1))
+    done = sprue(project, "build", RECIPE)
+    assert done.returncode == 0
+    (variants,) = (project / "bundles").glob("tiny/*/evidence/variants.json")
+    (kept,) = json.loads(variants.read_bytes())
+    halves = [kept[name]["samples"] for name in ("choosing", "judging")]
+    assert sum(halves) == 800
+    assert min(halves) >= 268
+    assert (
+        f"null: chosen on {halves[0]} samples, judged on the other {halves[1]}: worse by 0.0000"
+        in done.stdout
+    )
 
 
 PRICES = """[price.null]

@@ -29,6 +29,7 @@ def print_one(summary: Summary, seconds: float) -> None:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}\n")
     _print_margins(summary)
     _print_noise(summary)
+    click.echo()
     _print_failures(summary)
     _print_parity(summary)
     print_gate(summary)
@@ -136,15 +137,24 @@ def _price(price: Summary | None) -> str:
 
 
 def _print_margins(summary: Summary) -> None:
-    """What was kept although its drop is not proven to be acceptable, and on how many samples that was
-    judged.
-    """
-    kept = [v for t in summary["targets"] for v in t["variants"] if v["variant"] == t["kept"]]
-    if any(v["proven"] is False for v in kept):
-        samples = summary["reference"]["samples"]
-        click.echo(
-            f"* as measured within what is accepted, but not proven: {samples} samples are too few to tell\n"
-        )
+    """On how many samples what was kept was chosen and judged, and whether something is not proven."""
+    shared: set[int | None] = set()
+    for target in summary["targets"]:
+        kept = next((v for v in target["variants"] if v["variant"] == target["kept"]), None)
+        if kept is not None and kept["judging"] is not None:
+            half = kept["judging"]
+            click.echo(
+                f"{target['target']}: chosen on {kept['choosing']['samples']} samples, judged on the other "
+                f"{half['samples']}: worse by {half['value']:.4f}"
+            )
+        elif any(v["choosing"] for v in target["variants"]):
+            shared.add(target["half_needed"])
+    if shared:
+        takes = " or ".join(str(n) for n in sorted(n for n in shared if n is not None))
+        apart = f"; apart it takes {takes} each" if takes else ""
+        click.echo(f"chosen and judged on the same {summary['reference']['samples']} samples{apart}")
+    if any(v["proven"] is False for t in summary["targets"] for v in t["variants"]):
+        click.echo("* within what is accepted as measured, but not proven to be: it takes more samples")
 
 
 def _latency(measured: Summary) -> str:
