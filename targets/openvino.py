@@ -25,6 +25,7 @@ from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass
 from sprue.canonical import canonical
 from sprue.errors import SprueError
 from sprue.graph import TensorSpec, inputs, serialise
+from sprue.passes.float_region import float_region
 from sprue.passes.normal_form import nodes
 from sprue.passes.simplify import Simplify
 
@@ -156,7 +157,7 @@ class OpenVino:
         made = _keep_inputs(made, model)
         if variant.precision == "int8-static":
             made = quantize(
-                made, model, calibration, _layers(variant), narrow=not has_wide_dot(variant.target)
+                made, model, calibration, _patterns(model, variant), narrow=not has_wide_dot(variant.target)
             )
         runtime.save_model(made, out / ENTRY, compress_to_fp16=variant.precision == "float16")
         _renumber(out / ENTRY)
@@ -274,9 +275,9 @@ def _core() -> Core:
     return _openvino().Core()
 
 
-def _layers(variant: Variant) -> list[str]:
+def _patterns(model: ModelProto, variant: Variant) -> list[str]:
     """What the importer makes of layers that stay in float: `Conv`, or `Conv/WithoutBiases` and an Add."""
-    return [f"^{re.escape(name + MARK)}(/.*)?$" for name in variant.float_layers]
+    return [f"^{re.escape(name + MARK)}(/.*)?$" for name in float_region(model, variant.float_layers)]
 
 
 def _marked(model: ModelProto) -> ModelProto:

@@ -14,6 +14,7 @@ from sprue.backend import Availability, Contract, Finding, Offer, Pass, Runner, 
 from sprue.canonical import canonical, digest, parse
 from sprue.errors import CheckError, SprueError
 from sprue.graph import inputs
+from sprue.passes.float_region import float_region
 from sprue.passes.simplify import Simplify
 
 from .._findings import flash_findings
@@ -102,7 +103,7 @@ class Tflite:
                 "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in lowered.findings),
                 remedy=lowered.findings[0].remedy,
             )
-        data = _built(lowered, variant, calibration)
+        data = _built(lowered, variant, calibration, float_region(model, variant.float_layers))
         held = contents(data, ENTRY)
         _agree(held, lowered)
         interpreter(data, variant.settings.threads, ENTRY)
@@ -181,7 +182,7 @@ def _nothing_to_quantize(lowered: Lowered, variant: Variant) -> list[Finding]:
     return [Finding("precision", "", "", reason, f"leave {variant.precision} out of `precision`")]
 
 
-def _built(lowered: Lowered, variant: Variant, calibration: Samples) -> bytes:
+def _built(lowered: Lowered, variant: Variant, calibration: Samples, float_nodes: Sequence[str]) -> bytes:
     from . import quantize, tflite_runtime
     from .flatbuffer import pack
     from .run import batch_of
@@ -204,6 +205,7 @@ def _built(lowered: Lowered, variant: Variant, calibration: Samples) -> bytes:
         narrow=quantize.narrow_embeddings(lowered.outputs),
         products=quantize.constant_products(lowered.outputs),
         floating=quantize.last_layers(lowered.outputs),
+        floats=quantize.results_of(lowered.outputs, float_nodes),
     )
 
 

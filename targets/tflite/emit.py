@@ -63,13 +63,17 @@ class Tensor:
 
 @dataclass(eq=False)
 class Operation:
-    """`options` are the fields of the schema's options table, as the object API spells them."""
+    """`options` are the fields of the schema's options table, as the object API spells them.
+
+    `node`: the ONNX node that it is a part of.
+    """
 
     code: str
     inputs: list[Tensor | None]
     outputs: list[Tensor]
     options: dict[str, object] = field(default_factory=dict)
     version: int = 1
+    node: str = ""
 
 
 class Emitter:
@@ -77,6 +81,7 @@ class Emitter:
 
     def __init__(self, reserved: Sequence[str] = ()) -> None:
         self.hint = "t"
+        self.node = ""
         self._names: dict[str, int] = dict.fromkeys(reserved, 0)
         self._constants: dict[tuple[str, Shape, bytes], Tensor] = {}
 
@@ -115,7 +120,7 @@ class Emitter:
         outputs: Sequence[tuple[Shape, DTypeLike]],
         **options: object,
     ) -> list[Tensor]:
-        made = Operation(code, list(inputs), [], dict(options), FIRST_VERSIONS.get(code, 1))
+        made = Operation(code, list(inputs), [], dict(options), FIRST_VERSIONS.get(code, 1), self.node)
         for tensor in inputs:
             if tensor is not None:
                 tensor.consumers += 1

@@ -149,6 +149,7 @@ class _Walk:
             self._expanded(node, name, opset, depth, "the operator is not supported")
             return
         self.graph.hint = next(n for n in node.output if n)
+        self.graph.node = name
         outputs = [self._value(n, types) for n in node.output]
         inputs = [self.values[n] if n else None for n in node.input]
         attributes = onnx_graph.attributes(node)

@@ -99,6 +99,11 @@ def last_layers(outputs: Sequence[Tensor]) -> list[tuple[str, str]]:
     return found
 
 
+def results_of(outputs: Sequence[Tensor], nodes: Sequence[str]) -> list[str]:
+    """The results of all operations that these ONNX nodes became."""
+    return [t.name for o in reachable(outputs) if o.node in nodes for t in o.outputs]
+
+
 def quantize_rest(
     data: bytes,
     precision: str,
@@ -109,6 +114,7 @@ def quantize_rest(
     narrow: Sequence[str] = (),
     products: Sequence[str] = (),
     floating: Sequence[tuple[str, str]] = (),
+    floats: Sequence[str] = (),
 ) -> bytes:
     """int8 by ai-edge-quantizer: the flatbuffer of a float graph -> that of the quantized one.
 
@@ -116,6 +122,7 @@ def quantize_rest(
     `tflite_runtime.py`; so do the embeddings named in `narrow`. The `products` keep float activations: with
     static ones ai-edge-quantizer 0.10 makes files that compute nonsense. So do the operations in `floating`,
     by code and result: layers among them get int8 weights and quantize their inputs while the model runs.
+    What computes the `floats` is not quantized at all.
     Calibration takes the widest range of each tensor over all samples, so their order does not matter.
     Raises SprueError when the calibration data are missing or not finite.
     """
@@ -125,9 +132,11 @@ def quantize_rest(
         made = quantizer.Quantizer(bytearray(data))
         given = recipe.dynamic_wi8_afp32() if precision == "int8-dynamic" else recipe.static_wi8_ai8()
         made.load_quantization_recipe(
-            [*given, *_exceptions(precision, per_tensor, narrow, products, floating)]
+            [*given, *_exceptions(precision, per_tensor, narrow, products, floating), *_kept(floats)]
         )
         ranges = _ranges(data, made, calibration, batch) if made.need_calibration else None
+        if ranges is not None and not ranges:
+            return _stamped(data)  # every layer stays in float
         try:
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, RuntimeError, KeyError) as error:
@@ -167,6 +176,10 @@ def _exceptions(
         for code, name in floating
     ]
     return [*dense, _rule("EMBEDDING_LOOKUP", dynamic), *tables, *mixed, *kept]
+
+
+def _kept(floats: Sequence[str]) -> Recipe:
+    return [_rule("*", regex=f"^{re.escape(name)};") for name in floats]
 
 
 def _rule(operation: str, tensors: Mapping[str, object] | None = None, regex: str = ".*") -> Rule:

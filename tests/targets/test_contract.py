@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from sprue.backend import Backend, Runner, Variant, find, names
+from sprue.facts import Facts
 from sprue.graph import inputs, outputs, serialise
 from sprue.target import PRECISIONS, Precision, Target, load_target, target_files
+from sprue.variant import SETTINGS
 
 Samples = dict[str, NDArray[Any]]
 Case = tuple[ModelProto, Samples]
@@ -109,6 +112,38 @@ def reference(case: Case) -> Samples:
     session = ort.InferenceSession(serialise(case[0]), options, providers=["CPUExecutionProvider"])
     wanted = [o.name for o in outputs(case[0])]
     return dict(zip(wanted, session.run(wanted, case[1]), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, p in OFFERED if p == "int8-static"])
+def test_layers_that_are_to_stay_in_float_do(name: str, tiny_cnn: Case, build: Build, tmp_path: Path) -> None:
+    """With all layers in float next to nothing is left of int8's error."""
+    whole = loaded(name, "int8-static", build(name, "int8-static", "tiny_cnn"))
+    backend, int8 = find(name), variant_of(name, "int8-static")
+    mixed = replace(int8, float_layers=("conv", "gemm"))
+    backend.compile(transformed(backend, mixed, tiny_cnn), mixed, tiny_cnn[1], tmp_path)
+    expected = reference(tiny_cnn)["logits"]
+    samples = {n: a[:20] for n, a in tiny_cnn[1].items()}
+    errors = [
+        float(np.abs(runner.run(samples)["logits"] - expected[:20]).max())
+        for runner in (whole, backend.load(tmp_path, mixed))
+    ]
+    assert errors[1] < 0.1 * errors[0] or errors == [0, 0]
+
+
+@each_backend
+def test_offers_are_precisions_and_settings_that_the_backend_has(name: str) -> None:
+    backend = find(name)
+    for kind in ("Conv", "LSTM", "MatMul", "Gemm"):
+        operators = {kind: 9, "Softmax": 1, "LayerNormalization": 1} if kind == "MatMul" else {kind: 9}
+        for features in ((), ("avx2",), ("avx512-vnni",)):
+            target = replace(target_of(name), features=features)
+            offers = backend.offers(Facts(operators, {kind: 9}, {kind: 9}), target)
+            assert "float32" in {o.precision for o in offers}
+            assert {o.precision for o in offers} <= set(backend.precisions)
+            assert all(set(o.settings) <= set(backend.settings) and o.why for o in offers)
+            assert all(o.precision == "int8-static" for o in offers if o.mixed)
+    assert set(backend.settings_in_artifact) <= set(backend.settings) <= set(SETTINGS)
 
 
 @each_backend

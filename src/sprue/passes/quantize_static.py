@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto
 
 from sprue.errors import SprueError
 from sprue.graph import inputs, normalise, serialise, weights
-from sprue.passes.masks import WEIGHTED, finite_masks, infinite_weights, masking_nodes
+from sprue.passes.float_region import float_region
+from sprue.passes.masks import finite_masks, infinite_weights, masking_nodes
 from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.quiet import quiet_onnxruntime
 from sprue.passes.saturation import repaired
@@ -126,7 +127,7 @@ class QuantizeStatic:
                     quant_format=q.QuantFormat.QDQ,
                     op_types_to_quantize=sorted(self.op_types) or None,
                     nodes_to_exclude=[
-                        *_around(model, {*self.exclude, *_recurrent(model)}),
+                        *float_region(model, {*self.exclude, *_recurrent(model)}),
                         *masking_nodes(normalise(model)),
                     ],
                     per_channel=self.per_channel,
@@ -146,31 +147,6 @@ class QuantizeStatic:
 
 def _recurrent(model: ModelProto) -> list[str]:
     return [n.name for n in model.graph.node if n.op_type in RECURRENT]
-
-
-def _around(model: ModelProto, names: Collection[str]) -> list[str]:
-    """The nodes called `names`, and all that are connected to them through nodes without weights."""
-    beside: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
-        for tensor in (*node.input, *node.output):
-            beside.setdefault(tensor, []).append(node)
-    held = weights(model)
-    layers = {n.name for n in model.graph.node if n.op_type in WEIGHTED or _looks_up(n, held)}
-    found = {n.name: n for n in model.graph.node if n.name in names}
-    waiting = list(found.values())
-    while waiting:
-        node = waiting.pop()
-        for tensor in (*node.input, *node.output):
-            for other in beside[tensor] if tensor and tensor not in held else ():
-                if other.name not in found and other.name not in layers:
-                    found[other.name] = other
-                    waiting.append(other)
-    return list(found)
-
-
-def _looks_up(node: NodeProto, held: Collection[str]) -> bool:
-    """Whether it is an embedding, whose table int8 makes smaller."""
-    return node.op_type == "Gather" and node.input[0] in held
 
 
 def check_weights(model: ModelProto) -> None:
