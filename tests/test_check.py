@@ -28,6 +28,15 @@ def test_what_works_has_nothing_against_it(project: Path) -> None:
     ]
 
 
+def test_what_backends_would_offer_is_checked_too(project: Path) -> None:
+    found = check(load_recipe(recipe(project, 'precision = "auto"\nthreads = [1, 2]\n')))
+    assert [(c.variant.id, c.ok) for c in found] == [
+        ("onnxruntime-int8-dynamic", True),
+        ("onnxruntime-int8-static", True),
+        ("onnxruntime-float32", True),
+    ]
+
+
 def test_a_limit_that_cannot_be_met_is_a_finding_of_each_variant(project: Path) -> None:
     (finding,) = check(load_recipe(recipe(project, "limit.flash = 100\n")))[0].findings
     assert finding.kind == "limit"

@@ -11,9 +11,12 @@ from onnx import ModelProto
 from sprue import data, graph, source
 from sprue.backend import Finding, Variant, find
 from sprue.errors import SprueError
+from sprue.facts import facts
 from sprue.metric import find_metric, is_own
 from sprue.model import Model
-from sprue.recipe import Recipe
+from sprue.recipe import Choice, Recipe
+from sprue.variant import Compression, Settings
+from sprue.widen import offered_variants
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,17 @@ def check(recipe: Recipe) -> list[Checked]:
     """
     model = _read(recipe.model)
     _check_data(recipe.model, model)
-    return [
-        _check(model, v, recipe.model.calibration is not None) for c in recipe.choices for v in c.variants
-    ]
+    calibrated = recipe.model.calibration is not None
+    return [_check(model, v, calibrated) for c in recipe.choices for v in _variants(c, model)]
+
+
+def _variants(choice: Choice, model: ModelProto) -> list[Variant]:
+    """Those that the recipe names, or that backends offer for this network; each artifact once."""
+    named = list(choice.variants)
+    if choice.space.auto:
+        offered = offered_variants(choice, facts(model))
+        named = [a.variant for a in offered if not choice.only or a.variant.id in choice.only]
+    return list({v.artifact_id: v.on(Settings()) for v in named if v.compression == Compression()}.values())
 
 
 def _read(model: Model) -> ModelProto:

@@ -43,38 +43,47 @@ def wider(plan: Plan, results: Results, read: Read, seconds: Callable[[str], flo
     return plan
 
 
-def _offers(plan: Plan, choice: Choice, read: Read) -> list[tuple[str, Offer]]:
-    """For `auto`: what each backend offers for this graph; nothing while that is not known."""
-    known = read(plan.facts, "facts.json") if choice.space.auto else None
-    if known is None:
-        return []
-    facts = Facts.from_json(known)
+def offers(choice: Choice, facts: Facts) -> list[tuple[str, Offer]]:
+    """For `auto`: what each backend of a choice offers for a graph."""
     return [(b, o) for b in choice.space.backends for o in find(b).offers(facts, choice.target)]
+
+
+def offered_variants(choice: Choice, facts: Facts) -> list[Asked]:
+    """The offers, multiplied by the lists of the recipe, each variant once; `only` is not looked at."""
+    asked = [
+        Asked(choice, v, offer.why, mixed=offer.mixed)
+        for backend, offer in offers(choice, facts)
+        for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
+    ]
+    return list({a.variant.id: a for a in reversed(asked)}.values())[::-1]
+
+
+def _facts(plan: Plan, choice: Choice, read: Read) -> Facts | None:
+    """None while they are not known, or if nothing hangs on them."""
+    known = read(plan.facts, "facts.json") if choice.space.auto else None
+    return None if known is None else Facts.from_json(known)
 
 
 def _axes(plan: Plan, choice: Choice, read: Read) -> Axes:
     """What a search may choose from."""
-    offered = [(backend, offer.precision) for backend, offer in _offers(plan, choice, read)]
+    facts = _facts(plan, choice, read)
+    offered = [] if facts is None else [(backend, o.precision) for backend, o in offers(choice, facts)]
     named = [(v.backend, v.precision) for v in choice.variants]
     return Axes(choice.target, tuple(dict.fromkeys([*offered, *named])), choice.space)
 
 
 def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
     """What the backends offer, multiplied by the lists of the recipe."""
-    offers = _offers(plan, choice, read)
-    if not offers or any(p.choice is choice for p in plan.variants):
+    facts = _facts(plan, choice, read)
+    if facts is None or any(p.choice is choice for p in plan.variants):
         return plan
-    asked = [
-        Asked(choice, v, offer.why, mixed=offer.mixed)
-        for backend, offer in offers
-        for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
-    ]
-    kept = list({a.variant.id: a for a in reversed(asked) if _wanted(choice, a)}.values())[::-1]
+    asked = offered_variants(choice, facts)
+    kept = [a for a in asked if _wanted(choice, a)]
     if not kept:
         raise SprueError(
             f"no backend offers {' or '.join(choice.only)} for this network",
             where=str(plan.recipe.path),
-            remedy=f"they offer {', '.join(dict.fromkeys(a.variant.id for a in asked))}",
+            remedy=f"they offer {', '.join(a.variant.id for a in asked)}",
         )
     return plan.with_variants(kept)
 

@@ -38,6 +38,9 @@ def command(
 
     made = plan(load_recipe(recipe).only(only_targets, only_variants))
     print_forecasts(made.actions, _options.open_cache(cache), as_json)
+    open_targets = [c.target.id for c in made.recipe.choices if c.space.auto or made.recipe.search]
+    if open_targets and not as_json:
+        click.echo(f"what is tried for {', '.join(open_targets)} is decided while building: more will run")
 
 
 def print_forecasts(actions: Sequence[Action], cache: Cache, as_json: bool) -> None:
