@@ -70,15 +70,15 @@ def test_diff_says_what_changed_in_words_and_figures(ask: Run) -> None:
     assert lines[0].startswith("- tiny@1.0.0#")
     assert lines[1].startswith("+ tiny@1.1.0#")
     assert "  version: 1.0.0 -> 1.1.0" in lines
-    assert "  target.null.threads: 1 -> 2 (+1)" in lines
-    assert any(line.startswith("  latency: ") and line.endswith("%)") for line in lines)
+    assert "  target.null.threads: 1 -> 2" in lines
+    assert any(line.startswith("  latency: ") and line.endswith(("%)", "noise)")) for line in lines)
     assert ask("diff", "tiny@1.0.0", "tiny@1.0.0").stdout.splitlines()[2:] == ["no difference"]
 
 
 def test_diff_in_json_has_both_ids_and_every_change(ask: Run) -> None:
     said = told(ask("diff", "tiny@1.0.0", "tiny@1.1.0", "--json"))
     assert [said[k]["version"] for k in ("before", "after")] == ["1.0.0", "1.1.0"]
-    threads = {"part": "recipe", "what": "target.null.threads", "before": 1, "after": 2, "unit": ""}
+    threads = {"part": "recipe", "what": "target.null.threads", "before": "1", "after": "2", "unit": ""}
     assert threads in said["changes"]
 
 
