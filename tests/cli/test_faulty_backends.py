@@ -62,8 +62,9 @@ def test_a_fault_fails_its_own_variant_by_name(
 
 
 def test_the_other_variants_finish(answer: tuple[dict[str, Any], str, Path]) -> None:
+    """Those that gain nothing against float32 are refused, which they could not be if they had not run."""
     found = variants(answer[0])
-    passed = {name for name, v in found.items() if v["state"] == "verified"}
+    passed = {name for name, v in found.items() if v["state"] in ("verified", "refused")}
     assert passed == {f"{b}-int8-dynamic" for b in ("aborts", "killed", "raises", "silent")} | {
         f"null-{p}" for p in ("float32", "float16", "int8-dynamic")
     }
