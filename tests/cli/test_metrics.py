@@ -119,7 +119,7 @@ def test_confidence_that_so_few_samples_cannot_give_fails_and_says_how_many_it_t
     assert done.returncode == 0
     assert "<=0.1192 *" in done.stdout
     assert "* within what is accepted as measured, but not proven to be" in done.stdout
-    assert "chosen and judged on the same 20 samples; apart it takes 268 each" in done.stdout
+    assert "chosen and judged on the same 20 samples (halves of 268 each would keep" in done.stdout
 
 
 @pytest.mark.slow

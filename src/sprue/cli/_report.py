@@ -151,7 +151,7 @@ def _print_margins(summary: Summary) -> None:
             shared.add(target["half_needed"])
     if shared:
         takes = " or ".join(str(n) for n in sorted(n for n in shared if n is not None))
-        apart = f"; apart it takes {takes} each" if takes else ""
+        apart = f" (halves of {takes} each would keep the two apart)" if takes else ""
         click.echo(f"chosen and judged on the same {summary['reference']['samples']} samples{apart}")
     if any(v["proven"] is False for t in summary["targets"] for v in t["variants"]):
         click.echo("* within what is accepted as measured, but not proven to be: it takes more samples")
