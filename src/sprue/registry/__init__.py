@@ -8,7 +8,7 @@ by URL scheme), `patience` (retries, resumption, time limits: wrappers around an
 Three callers build on these steps:
 - `sprue publish` is `push` and then `commit_version`.
 - A CI shard is `push` alone: its blobs, manifests and index lie there by digest and no ref names them. `sprue
-  seal` reads shards with `find` (by `sha256:<hex>`), asks `has` for each part, and is the one that commits.
+  seal` reads them with `find` (by `sha256:<hex>`) and `pull_bundle`, and publishes one bundle of all.
 - `sprue pull` is `find` (the manifest, proven), a choice of files (`select`, or a contract that looks at
   `Found.manifest`), and then `pull_bundle` or `pull_files`.
 """
