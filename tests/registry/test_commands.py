@@ -43,8 +43,13 @@ def test_only_what_is_asked_for_is_pulled(sprue_here: Run, published: str, proje
     assert done.stdout.startswith("pulled 1 of 6 files of tiny-1.0.0"), done.stderr
     assert (project / "tiny-1.0.0-phone" / "targets/phone/artifact/model.tflite").exists()
     again = sprue_here("pull", f"{published}:1.0.0", "--target", "phone", "--role", "artifact")
-    assert again.returncode == 2
-    assert "it exists already" in again.stderr
+    assert again.stdout.startswith("already there: 1 of 6 files"), again.stderr
+    other = sprue_here("pull", f"{published}:1.0.0", "--target", "phone")
+    assert (other.returncode, "it exists already" in other.stderr) == (2, True)
+    (project / "tiny-1.0.0-phone" / "targets/phone/artifact/model.tflite").chmod(0o644)
+    (project / "tiny-1.0.0-phone" / "targets/phone/artifact/model.tflite").write_bytes(b"changed")
+    changed = sprue_here("pull", f"{published}:1.0.0", "--target", "phone", "--role", "artifact")
+    assert (changed.returncode, "it exists already" in changed.stderr) == (2, True)
 
 
 def test_what_suits_a_machine_is_pulled(
@@ -80,7 +85,7 @@ def test_what_suits_a_machine_is_pulled(
         (["pull", "{url}:1.0.0", "--role", "modle"], 2, ["no role 'modle'", "did you mean 'model'?"]),
         (["pull", "{url}:1.0.0", "--out", "x"], 2, ["--out is for a part"]),
         (["pull", "{url}:1.0.0", "--require-signature"], 2, ["nothing says whose signature counts"]),
-        (["pull", "ftp://host/x:1.0.0"], 2, ["nothing can be published to 'ftp:'", "a folder"]),
+        (["pull", "ftp://host/x:1.0.0"], 2, ["nothing can be published to 'ftp:'", "oci://"]),
         (["publish", "absent@1.0.0", "{url}"], 2, ["absent"]),
     ],
 )

@@ -121,3 +121,19 @@ def test_a_manifest_larger_than_registries_take_is_not_read() -> None:
             pytest.raises(Wrong, match=r"of at most|more than"),
         ):
             read_layers(place, Descriptor(MANIFEST, "a" * 64, size))
+
+
+def test_a_server_that_cannot_begin_elsewhere_is_read_from_its_beginning() -> None:
+    with serving(lambda _: (200, {}, DATA)) as host, closing(connect(f"oci://{host}/cache")) as place:
+        for start in range(len(DATA) + 1):
+            assert b"".join(place.get(WHAT, start)) == DATA[start:]
+
+
+def test_an_error_is_said_in_the_registrys_words_without_control_characters() -> None:
+    body = json.dumps({"errors": [{"code": "DENIED", "message": "quota \x1b[31m exceeded"}]}).encode()
+    with (
+        serving(lambda _: (403, {}, body)) as host,
+        closing(connect(f"oci://{host}/cache")) as place,
+        pytest.raises(Unreachable, match=r"403 Forbidden to GET: DENIED quota \[31m exceeded"),
+    ):
+        place.get(WHAT)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from sprue.errors import CheckError
+
 if TYPE_CHECKING:
     from sprue.registry.protocol import Registry
 
@@ -20,7 +22,7 @@ def opened(url: str, *, bar: bool) -> Iterator[Registry]:
     from sprue.registry.protocol import connect
     from sprue.registry.transfer import Told
 
-    with closing(patient(connect(url))) as registry:
+    with closing(patient(connect(url))) as registry, _named(url):
         if not bar or not sys.stderr.isatty():
             yield registry
             return
@@ -31,3 +33,13 @@ def opened(url: str, *, bar: bool) -> Iterator[Registry]:
         with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task(url, total=None)
             yield Told(registry, lambda count: shown.advance(task, count))
+
+
+@contextmanager
+def _named(url: str) -> Iterator[None]:
+    """An error that says of no place says of the registry."""
+    try:
+        yield
+    except CheckError as error:
+        error.where = error.where or url
+        raise

@@ -99,7 +99,8 @@ def _pull_part(
     manifest = found.manifest
     known = f"{manifest.name}-{manifest.version}"
     folder = out or Path("-".join((known, *targets)))
-    files = pull_files(registry, found, select(manifest, targets, roles), folder, approve)
+    files = select(manifest, targets, roles)
+    new = pull_files(registry, found, files, folder, approve)
     size = _text.size(sum(f.size for f in files))
     what = f"{len(files)} of {len(manifest.files)} files of {known}, {size}"
-    return {"what": what, "folder": str(folder), "new": True, "whole": False}
+    return {"what": what, "folder": str(folder), "new": new, "whole": False}

@@ -80,19 +80,23 @@ def select(manifest: Manifest, targets: Collection[str], roles: Collection[str])
 
     Both: files of these roles that are of these targets, or of none. Raises SprueError if there are none.
     """
+    where = f"{manifest.name}@{manifest.version}"
     for name, asked, known in (
         ("target", targets, {t.id for t in manifest.targets}),
         ("role", roles, {f.role for f in manifest.files}),
     ):
         if unknown := sorted(set(asked) - known):
-            where = f"{manifest.name}@{manifest.version}"
             raise SprueError(f"no {name} '{unknown[0]}'", where=where, remedy=did_you_mean(unknown[0], known))
-    return [
+    chosen = [
         f
         for f in manifest.files
         if (not roles or f.role in roles)
         and (not targets or f.target in targets or (roles and f.target is None))
     ]
+    if not chosen:
+        asked = ", ".join([*targets, *roles])
+        raise SprueError(f"no file is of {asked}", where=where, remedy="leave one of them out")
+    return chosen
 
 
 def pull_bundle(registry: Registry, found: Found, store: Store, approve: Approve | None = None) -> Received:
@@ -118,22 +122,38 @@ def pull_bundle(registry: Registry, found: Found, store: Store, approve: Approve
 
 def pull_files(
     registry: Registry, found: Found, files: Iterable[File], out: Path, approve: Approve | None = None
-) -> list[File]:
-    """Lay some files of a bundle out in the new folder `out`. Raises CheckError, SprueError."""
+) -> bool:
+    """Lay some files of a bundle out in the folder `out`. False if just these are there already, and right.
+
+    Raises SprueError if something else is there, CheckError.
+    """
     wanted, manifest = list(files), found.manifest
-    if out.exists():
+    listed = {f.path: f.sha256 for f in wanted} | {PARTIAL: manifest.id()}
+    sums_of_part = "".join(f"{listed[p]}  {p}\n" for p in sorted(listed)).encode()
+    if out.exists() and not _is_part(out, listed, sums_of_part):
         raise SprueError("it exists already", where=str(out), remedy="name a folder that is to be made")
     with resumable_folder(out.absolute().with_name(f".{out.name}{PULLING}{manifest.id()[:12]}")) as folder:
         made = folder / "bundle"
         _approve(found, made, approve)
-        _fetch_all(registry, _contents(wanted), made, None)
-        write_file(made / PARTIAL, manifest.to_bytes())
-        listed = {f.path: f.sha256 for f in wanted} | {PARTIAL: manifest.id()}
-        write_file(made / SUMS, "".join(f"{listed[p]}  {p}\n" for p in sorted(listed)).encode())
+        if new := not out.exists():
+            _fetch_all(registry, _contents(wanted), made, None)
+            write_file(made / PARTIAL, manifest.to_bytes())
+            write_file(made / SUMS, sums_of_part)
         _keep_signatures(found.signatures, out.absolute())
-        sync_tree(made)
-        made.rename(out)
-    return wanted
+        if new:
+            sync_tree(made)
+            made.rename(out)
+    return new
+
+
+def _is_part(folder: Path, listed: dict[str, str], sums_of_part: bytes) -> bool:
+    """Whether just these files (path -> sha256) lie in a folder, and SHA256SUMS."""
+    expected = {folder / path: sha for path, sha in listed.items()} | {folder / SUMS: digest(sums_of_part)}
+    there = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    if there != expected.keys():
+        return False
+    hashed = hash_files(there)
+    return all(isinstance(seen := hashed[p], tuple) and seen[1] == sha for p, sha in expected.items())
 
 
 def _contents(files: Iterable[File]) -> dict[str, Descriptor]:
