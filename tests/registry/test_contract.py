@@ -213,8 +213,7 @@ def test_who_is_refused_by_a_policy_gets_nothing(registry: Registry, bundle: Pat
         pull_bundle(registry, found, Store(tmp_path / "store"), refuse)
     with pytest.raises(CheckError, match="not signed"):
         pull_files(registry, found, found.manifest.files, tmp_path / "part", refuse)
-    assert Store(tmp_path / "store").bundles() == []
-    assert not (tmp_path / "part").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {"bundle", "registry"}
 
 
 def test_a_version_that_is_no_bundle_is_refused(registry: Registry, bundle: Path) -> None:

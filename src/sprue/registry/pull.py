@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +34,7 @@ from sprue.bundle.receive import Approve, Received, keep_received
 from sprue.bundle.store import PULLING, Store, is_whole
 from sprue.canonical import digest, parse
 from sprue.durable import resumable_folder, sync_file, sync_tree, write_file
-from sprue.errors import SprueError, did_you_mean
+from sprue.errors import CheckError, SprueError, did_you_mean
 from sprue.registry.attachments import attached
 from sprue.registry.documents import read_index, read_layers
 from sprue.registry.modelpack import FILEPATH, PART
@@ -102,9 +103,9 @@ def select(manifest: Manifest, targets: Collection[str], roles: Collection[str])
 def pull_bundle(registry: Registry, found: Found, store: Store, approve: Approve | None = None) -> Received:
     """Let the whole bundle into the store when all of it is right. Raises CheckError, SprueError."""
     manifest, place = found.manifest, store.place(found.manifest)
+    _approve(found, approve)
     with resumable_folder(store.folder / f"{PULLING}{manifest.id()}") as folder:
         bundle = folder / "bundle"
-        _approve(found, bundle, approve)
         if is_whole(place, manifest.id()):
             _keep_signatures(found.signatures, place)
             return keep_received(store, bundle, manifest)
@@ -132,9 +133,9 @@ def pull_files(
     sums_of_part = "".join(f"{listed[p]}  {p}\n" for p in sorted(listed)).encode()
     if out.exists() and not _is_part(out, listed, sums_of_part):
         raise SprueError("it exists already", where=str(out), remedy="name a folder that is to be made")
+    _approve(found, approve)
     with resumable_folder(out.absolute().with_name(f".{out.name}{PULLING}{manifest.id()[:12]}")) as folder:
         made = folder / "bundle"
-        _approve(found, made, approve)
         if new := not out.exists():
             _fetch_all(registry, _contents(wanted), made, None)
             write_file(made / PARTIAL, manifest.to_bytes())
@@ -160,12 +161,19 @@ def _contents(files: Iterable[File]) -> dict[str, Descriptor]:
     return {f.path: Descriptor("application/octet-stream", f.sha256, f.size) for f in files}
 
 
-def _approve(found: Found, bundle: Path, approve: Approve | None) -> None:
-    for old in bundle.parent.glob(f"{bundle.name}.*{SIGNATURE}"):
-        old.unlink()
-    _keep_signatures(found.signatures, bundle)
-    if approve is not None:
-        approve(bundle, found.manifest)
+def _approve(found: Found, approve: Approve | None) -> None:
+    """In a folder of its own: who is refused leaves nothing in the store."""
+    if approve is None:
+        return
+    known = f"{found.manifest.name}@{found.manifest.version}"
+    with tempfile.TemporaryDirectory(prefix="sprue-signatures-") as folder:
+        _keep_signatures(found.signatures, Path(folder, "bundle"))
+        try:
+            approve(Path(folder, "bundle"), found.manifest)
+        except CheckError as error:
+            if error.where.startswith(folder):
+                error.where = f"{known} as published"
+            raise
 
 
 def _keep_signatures(envelopes: Iterable[bytes], bundle: Path) -> None:
