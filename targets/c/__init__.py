@@ -66,12 +66,14 @@ class CBackend:
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         from sprue.passes.quantize_recurrent import QuantizeRecurrent
         from sprue.passes.quantize_static import QuantizeStatic
-        from sprue.passes.simplify import Simplify
 
+        from .check import shaping
+
+        shaped = shaping()
         if variant.precision == "int8-static":
             static = QuantizeStatic(float_outputs=True, exclude=variant.float_layers)
-            return (Simplify(batch=1), static, QuantizeRecurrent())
-        return (Simplify(batch=1),)
+            return (*shaped, static, QuantizeRecurrent())
+        return shaped
 
     def needs_calibration(self, variant: Variant) -> bool:
         return True  # the golden vectors of its self-test

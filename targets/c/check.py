@@ -8,17 +8,24 @@ from dataclasses import replace
 import numpy as np
 from onnx import ModelProto
 
-from sprue.backend import Finding, Variant
+from sprue.backend import Finding, Pass, Variant
 from sprue.errors import SprueError
+from sprue.passes.expand import Expand
+from sprue.passes.simplify import Simplify
 from sprue.target import Precision
 
 from .golden import reference
-from .lower import Program, lower
+from .lower import Program, lower, operators
 from .machine import machine
 from .memory import lower_bound
 from .nodes import Flash, Read, Unsupported
 from .read import read_graph
 from .rewrite import rewrite
+
+
+def shaping() -> tuple[Pass, ...]:
+    """The passes before any quantization: one sample at a time, of operators that have kernels."""
+    return Simplify(batch=1), Expand(keep=tuple(sorted(operators())))
 
 
 def lowered(model: ModelProto) -> tuple[Program | None, list[Finding]]:
@@ -37,8 +44,6 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
 
     For int8-static the limits are a lower bound: one byte for each weight and activation.
     """
-    from sprue.passes.simplify import Simplify
-
     if variant.precision not in precisions:
         offered = ", ".join(precisions)
         reason = f"the C backend has no {variant.precision}"
@@ -48,7 +53,9 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
     except SprueError as error:
         return [Finding("precision", "", "", error.what, error.remedy)]
     try:
-        simple = Simplify(batch=1).apply(model, {})
+        simple = model
+        for change in shaping():
+            simple = change.apply(simple, {})
     except SprueError as error:
         return list(_foreign(model)) or [Finding("shape", "", "", error.what, error.remedy)]
     program, findings = lowered(simple)

@@ -18,10 +18,10 @@ from onnx import ModelProto, NodeProto, numpy_helper
 
 from sprue import graph as onnx_graph
 from sprue.backend import Finding
+from sprue.passes.expand import expand
 
 from . import fold
 from .emit import Array, Tensor, Unsupported
-from .expand import expand
 from .flatbuffer import TENSOR_TYPES
 from .fuse import fuse_gelu
 from .layout import Graph, Laid, Value, identity
@@ -214,7 +214,8 @@ class _Walk:
             steps = unroll(node, opset, self.types, self.constants)
             if steps is not None:
                 return steps, opset
-        return expand(node, opset, self.types)
+        known = {n: fold.type_proto(*self.types[n]) for n in node.input if n in self.types}
+        return expand(node, opset, known)
 
     def _bind(self, outputs: list[Value], made: Made) -> None:
         results = _each_laid(made)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 
+from sprue.passes.expand import renamed
+
 from .emit import Array
-from .expand import renamed
 from .fold import Known
 
 MAX_STEPS = 256

@@ -1,17 +1,99 @@
-"""Operators that ONNX itself defines by others: a node becomes the nodes of its function body."""
+"""Expand: operators that ONNX itself defines by others become the nodes of their function bodies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 
-from .fold import Known, type_proto
+from sprue.graph import opset as opset_of
+from sprue.passes.normal_form import infer_shapes, normal_form
+from sprue.passes.simplify import Simplify
+
+if TYPE_CHECKING:
+    from sprue.backend import Samples
+
+MOST_ROUNDS = 8
+"""Bodies hold operators with bodies: SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss, and so on."""
 
 
-def expand(node: NodeProto, opset: int, types: Mapping[str, Known]) -> tuple[list[NodeProto], int] | None:
+@dataclass(frozen=True)
+class Expand:
+    """Write out what is not in `keep`, the operators that a backend has kernels for, and fold what follows.
+
+    Before::
+
+        x[1,8] -> ReduceLogSumExp -> y
+
+    After `Expand(keep=("Exp", "Log", "ReduceSum"))`::
+
+        x[1,8] -> Exp -> ReduceSum -> Log -> y
+
+    The shapes of inputs must be fixed: some bodies depend on them. A node without a body, or whose body is
+    written for another version of an operator than the model's operator set has, stays as it is.
+    """
+
+    keep: tuple[str, ...]
+
+    version: ClassVar[int] = 1
+    needs_calibration: ClassVar[bool] = False
+
+    def tools(self) -> dict[str, str]:
+        return {name: version(name) for name in ("onnx", "onnxruntime")}
+
+    def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
+        """The model with only kept operators, as far as ONNX defines the others by them."""
+        made = model
+        for _ in range(MOST_ROUNDS):
+            wider = self._once(made)
+            if wider is None:
+                break
+            made = Simplify().apply(wider, {})
+        return made
+
+    def _once(self, model: ModelProto) -> ModelProto | None:
+        """One round; None if there is nothing to expand."""
+        version = opset_of(model)
+        typed = infer_shapes(model)
+        values = (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)
+        types = {v.name: v.type for v in values}
+        types |= {
+            t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in typed.graph.initializer
+        }
+        nodes: list[NodeProto] = []
+        for node in typed.graph.node:
+            kept = node.op_type in self.keep and node.domain in ("", "ai.onnx")
+            nodes += [node] if kept else _written_out(node, version, types) or [node]
+        if len(nodes) == len(typed.graph.node):
+            return None
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        typed.graph.ClearField("node")
+        typed.graph.node.extend(copies)
+        return normal_form(typed)
+
+
+def _written_out(node: NodeProto, opset: int, types: Mapping[str, TypeProto]) -> list[NodeProto] | None:
+    found = expand(node, opset, types)
+    if found is None:
+        return None
+    nodes, written_for = found
+    return nodes if all(_same(inner, written_for, opset) for inner in nodes) else None
+
+
+def _same(node: NodeProto, one: int, other: int) -> bool:
+    """Whether an operator means the same in two operator sets."""
+    try:
+        schemas = [onnx.defs.get_schema(node.op_type, v, node.domain) for v in (one, other)]
+    except onnx.defs.SchemaError:
+        return False
+    return len({s.since_version for s in schemas}) == 1
+
+
+def expand(node: NodeProto, opset: int, types: Mapping[str, TypeProto]) -> tuple[list[NodeProto], int] | None:
     """The nodes that compute the same as `node`, and their opset; None when ONNX defines no body for it."""
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)
@@ -24,10 +106,10 @@ def expand(node: NodeProto, opset: int, types: Mapping[str, Known]) -> tuple[lis
     return _inline(body, node, schema), version
 
 
-def _body(schema: Any, node: NodeProto, opset: int, types: Mapping[str, Known]) -> FunctionProto | None:
+def _body(schema: Any, node: NodeProto, opset: int, types: Mapping[str, TypeProto]) -> FunctionProto | None:
     function = FunctionProto()
     if schema.has_context_dependent_function:
-        known = [type_proto(*types[n]).SerializeToString() if n in types else b"" for n in node.input]
+        known = [types[n].SerializeToString() if n in types else b"" for n in node.input]
         versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
         data = (
             schema.get_context_dependent_function_with_opset_version(
