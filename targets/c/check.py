@@ -25,7 +25,7 @@ from .rewrite import rewrite
 
 def shaping() -> tuple[Pass, ...]:
     """The passes before any quantization: one sample at a time, of operators that have kernels."""
-    return Simplify(batch=1), Expand(keep=tuple(sorted(operators())))
+    return Expand(keep=tuple(sorted(operators())), batch=1), Simplify(batch=1)
 
 
 def lowered(model: ModelProto) -> tuple[Program | None, list[Finding]]:

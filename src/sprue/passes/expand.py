@@ -11,6 +11,7 @@ import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
 
 from sprue.graph import opset as opset_of
+from sprue.graph import with_batch
 from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.simplify import Simplify
 
@@ -33,11 +34,12 @@ class Expand:
 
         x[1,8] -> Exp -> ReduceSum -> Log -> y
 
-    The shapes of inputs must be fixed: some bodies depend on them. A node without a body, or whose body is
-    written for another version of an operator than the model's operator set has, stays as it is.
+    Some bodies depend on shapes: with `batch`, axis 0 of every input is fixed first. A node without a body, or
+    whose body is written for another version of an operator than the model's operator set has, stays as it is.
     """
 
     keep: tuple[str, ...]
+    batch: int | None = None
 
     version: ClassVar[int] = 1
     needs_calibration: ClassVar[bool] = False
@@ -52,13 +54,13 @@ class Expand:
             wider = self._once(made)
             if wider is None:
                 break
-            made = Simplify().apply(wider, {})
+            made = Simplify(batch=self.batch).apply(wider, {})
         return made
 
     def _once(self, model: ModelProto) -> ModelProto | None:
         """One round; None if there is nothing to expand."""
         version = opset_of(model)
-        typed = infer_shapes(model)
+        typed = infer_shapes(model) if self.batch is None else with_batch(model, self.batch)
         values = (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)
         types = {v.name: v.type for v in values}
         types |= {

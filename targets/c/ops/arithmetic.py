@@ -21,18 +21,24 @@ POWERS = {
 
 
 def lower_pow(node: Node, graph: Graph, _effort: object) -> list[Step]:
-    """Constant exponents that need no logarithm, whose error would grow with the exponent."""
-    power = graph.constant(node, 1, "exponent")
-    exponent = float(power.ravel().tolist()[0]) if power.size == 1 else 0.0
+    """Small constant exponents by products and roots; others, and what is computed at run time, by powf."""
+    power = graph.constants.get(node.inputs[1])
+    exponent = float(power.ravel().tolist()[0]) if power is not None and power.size == 1 else None
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
-    if x.dtype != np.float32 or exponent not in POWERS or x.shape != y.shape:
-        raise Unsupported(f"Pow with this exponent or of {x.dtype}", f"exponents: {sorted(POWERS)}")
-    return [elementwise(node, graph, [node.inputs[0]], POWERS[exponent], node.outputs[0])]
+    kinds = {graph.value(n).dtype.name for n in node.inputs}
+    if x.dtype == np.float32 and exponent in POWERS and x.shape == y.shape:
+        return [elementwise(node, graph, [node.inputs[0]], POWERS[exponent], node.outputs[0])]
+    exact = {"float32", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+    if x.dtype != np.float32 or not kinds <= exact or len(set(node.inputs)) < 2:
+        raise Unsupported(f"Pow of {' and '.join(sorted(kinds))} has no C kernel", "cast both to float32")
+    return [elementwise(node, graph, list(node.inputs), "sprue_powf(a, (float)b)", node.outputs[0])]
 
 
 def lower_mod(node: Node, graph: Graph, _effort: object) -> list[Step]:
-    """Integers: the sign of the divisor (Python's rule), or with fmod that of the dividend (C's)."""
+    """The sign of the divisor (Python's rule), or with fmod that of the dividend (C's)."""
     dtype = graph.value(node.inputs[0]).dtype
+    if dtype == np.float32 and node.integer("fmod", 0) and len(set(node.inputs)) == 2:
+        return [elementwise(node, graph, list(node.inputs), "sprue_fmodf(a, b)", node.outputs[0])]
     if dtype.kind not in "iu" or len(set(node.inputs)) < 2:
         raise Unsupported(f"Mod of {dtype} has no C kernel", "cast it to an integer")
     safe = "b == 0 || b == -1 ? 0 : " if dtype.kind == "i" else "b == 0 ? 0 : "
@@ -55,13 +61,20 @@ def lower_is(node: Node, graph: Graph, _effort: object) -> list[Step]:
 
 
 def lower_shift(node: Node, graph: Graph, _effort: object) -> list[Step]:
-    """Unsigned only, by ONNX; a shift by the width or more is 0."""
+    """A shift by the width or more leaves nothing, or the sign; right shifts of signed numbers keep it."""
     dtype = graph.value(node.inputs[0]).dtype
-    if dtype.kind != "u" or len(set(node.inputs)) < 2:
-        raise Unsupported(f"BitShift of {dtype} has no C kernel", "use an unsigned integer")
-    sign = "<<" if node.text("direction", "LEFT") == "LEFT" else ">>"
-    wide = f"uint{max(32, dtype.itemsize * 8)}_t"
-    shifted = f"b >= {dtype.itemsize * 8} ? 0 : ({wide})a {sign} b"
+    if dtype.kind not in "iu" or len(set(node.inputs)) < 2:
+        raise Unsupported(f"BitShift of {dtype} has no C kernel", "use an integer")
+    bits = dtype.itemsize * 8
+    wide = f"uint{max(32, bits)}_t"
+    count = f"({wide})b"
+    if node.text("direction", "LEFT") == "LEFT":
+        shifted = f"{count} >= {bits} ? 0 : ({wide})a << b"
+    elif dtype.kind == "u":
+        shifted = f"{count} >= {bits} ? 0 : ({wide})a >> b"
+    else:  # C leaves a right shift of a negative number to the compiler; of its complement it does not
+        within = f"({count} >= {bits} ? {bits - 1} : {count})"
+        shifted = f"a < 0 ? ~(({wide})~a >> {within}) : ({wide})a >> {within}"
     return [elementwise(node, graph, list(node.inputs), shifted, node.outputs[0])]
 
 

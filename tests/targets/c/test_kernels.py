@@ -106,6 +106,17 @@ UNARY = {
     "Round": np.linspace(-9.5, 9.5, 77),
     "Floor": np.linspace(-9.5, 9.5, 77),
     "Ceil": np.linspace(-9.5, 9.5, 77),
+    "Sin": np.linspace(-300, 300, 4001),
+    "Cos": np.linspace(-300, 300, 4001),
+    "Tan": np.linspace(-1.5, 1.5, 4001),
+    "Asin": np.linspace(-1, 1, 4001),
+    "Acos": np.linspace(-1, 1, 4001),
+    "Atan": np.concatenate([np.linspace(-6, 6, 4001), [1e6, -1e30]]),
+    "Sinh": np.concatenate([np.linspace(-12, 12, 4001), [1e-6, -88.9]]),
+    "Cosh": np.linspace(-88.9, 88.9, 4001),
+    "Asinh": np.concatenate([np.linspace(-6, 6, 4001), [1e-6, -1e30]]),
+    "Acosh": np.concatenate([np.linspace(1, 9, 4001), [1 + 2**-20, 1e30]]),
+    "Atanh": np.linspace(-0.999, 0.999, 4001),
 }
 
 
@@ -126,6 +137,17 @@ def in_double(op: str, x: Array) -> Array:
             "Round": np.rint(wide),
             "Floor": np.floor(wide),
             "Ceil": np.ceil(wide),
+            "Sin": np.sin(wide),
+            "Cos": np.cos(wide),
+            "Tan": np.tan(wide),
+            "Asin": np.arcsin(wide),
+            "Acos": np.arccos(wide),
+            "Atan": np.arctan(wide),
+            "Sinh": np.sinh(wide),
+            "Cosh": np.cosh(wide),
+            "Asinh": np.arcsinh(wide),
+            "Acosh": np.arccosh(wide),
+            "Atanh": np.arctanh(wide),
         }
     return made[op]
 
