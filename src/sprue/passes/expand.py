@@ -34,8 +34,8 @@ class Expand:
 
         x[1,8] -> Exp -> ReduceSum -> Log -> y
 
-    Some bodies depend on shapes: with `batch`, axis 0 of every input is fixed first. A node without a body, or
-    whose body is written for another version of an operator than the model's operator set has, stays as it is.
+    Some bodies depend on shapes: with `batch`, axis 0 of every input is fixed first. A node stays as it is
+    when it has no body, or one that is written for another version of an operator than the model's opset has.
     """
 
     keep: tuple[str, ...]
