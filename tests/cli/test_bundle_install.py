@@ -88,3 +88,37 @@ def test_what_describes_no_machine_is_refused(tmp_path: Path, text: str, said: s
     (tmp_path / "machine.json").write_text(text)
     with pytest.raises(SprueError, match=said):
         read_machine(tmp_path / "machine.json")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx2" not in FEATURES, reason="the shipped server targets want x86 with AVX2")
+def test_the_shipped_server_family_has_a_member_for_each_processor(
+    project: Path, sprue_here: Run, tmp_path: Path
+) -> None:
+    """One recipe, three artifacts: int8 in 7 bits for AVX2, in 8 for VNNI and for Arm."""
+    members = ("server-cpu", "server-cpu-vnni", "server-arm")
+    wanted = "".join(f'[target.{m}]\nprecision = "int8"\n' for m in members)
+    text = f'model = "tiny"\n[accept]\nmax_drop = 0.5\nsteps = 100.0\n{wanted}'
+    (project / "recipes" / "tiny.toml").write_text(text)
+    done = sprue_here("build", "recipes/tiny.toml")
+    assert done.returncode == 0, done.stderr
+    here = "server-cpu-vnni" if "avx512-vnni" in FEATURES else "server-cpu"
+    show = json.loads(sprue_here("bundle", "show", "tiny", "--json").stdout)
+    states = {t["id"]: t["state"] for t in show["targets"]}
+    assert states["server-arm"] == "prepared"
+    assert {states["server-cpu"], states[here]} == {"verified"}
+    said = sprue_here("bundle", "install", "tiny", str(tmp_path / "x"), "--for-this-machine", "--json")
+    assert json.loads(said.stdout)["target"] == here
+    arm = {"os": "linux", "arch": "aarch64", "features": ["asimd"], "engine": {}}
+    arm["runtime"] = this_machine(["onnxruntime"])["runtime"]
+    (tmp_path / "arm.json").write_text(json.dumps(arm))
+    machine = ("--machine", str(tmp_path / "arm.json"), "--family", "server-cpu", "--json")
+    said = sprue_here("bundle", "install", "tiny", str(tmp_path / "y"), *machine)
+    assert json.loads(said.stdout)["target"] == "server-arm"
+    digests = {
+        name: file["sha256"]
+        for file in show["files"]
+        for name in members
+        if file["path"] == f"targets/{name}/artifact/model.onnx"
+    }
+    assert digests["server-cpu-vnni"] == digests["server-arm"] != digests["server-cpu"]
