@@ -57,6 +57,7 @@ class Line:
     def json(self) -> dict[str, object]:
         figure = self.row.figure
         words = {
+            "label": figure.label,
             "text": [figure.text(self.row.before), figure.text(self.row.after)],
             "change": self.row.change,
             "allowance": allowed(self),

@@ -30,4 +30,4 @@ def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
     else:
         said = click.style("ok", fg="green") if line["ok"] else click.style("worse", fg="red", bold=True)
     before, now = line["text"]
-    return line["target"], line["figure"], before, now, line["change"], line["allowance"], said
+    return line["target"], line["label"], before, now, line["change"], line["allowance"], said
