@@ -293,11 +293,9 @@ class _Steps:
             "labels": Output(self.made.reference, "labels.npz"),
             **_metric_inputs(self.made.recipe.model),
         }
-        space = self.choice.space
         params = _variant_params(self.variant) | {
             "tolerance": asdict(tolerance(self.choice, self.variant)),
             **_metric_params(self.made.recipe.model),
-            "deflate": space.sparsity != (0.0,) or space.cluster != (0,),
         }
         tools = {**_tools(self.variant), "processor": processor()}
         return _action(self._name(self.variant, "verify"), "verify_variant", inputs, params, tools)

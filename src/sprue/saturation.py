@@ -45,7 +45,7 @@ class Saturating:
     error: float
 
     def __str__(self) -> str:
-        seen = f"{100 * self.clamped:.2g} % of its pairs clamped, an error of {100 * self.error:.2g} %"
+        seen = f"{100 * self.clamped:.3g} % of its pairs clamped, an error of {100 * self.error:.3g} %"
         return f"{self.node} ({self.channels} of {self.outputs} channels; {seen})"
 
 

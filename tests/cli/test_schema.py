@@ -107,6 +107,21 @@ RECIPES: list[tuple[dict[str, Any], bool]] = [
     ({"version": "1.2"}, False),
     ({"model": 3}, False),
     ({"extends": "base.toml"}, True),
+    ({"target": {"x": {"precision": "auto"}}}, True),
+    ({"target": {"x": {"precision": ["int8-mixed", "float32"]}}}, True),
+    ({"target": {"x": {"threads": [1, 2], "spinning": True, "optimization": ["all", "off"]}}}, True),
+    ({"target": {"x": {"threads": []}}}, False),
+    ({"target": {"x": {"optimization": "most"}}}, False),
+    ({"target": {"x": {"spinning": 1}}}, False),
+    ({"target": {"x": {"prune": 0.3, "sparsity": [0.5, 0.9], "cluster": 16}}}, True),
+    ({"target": {"x": {"prune": 1.0}}}, False),
+    ({"target": {"x": {"sparsity": 0}}}, False),
+    ({"target": {"x": {"cluster": 1}}}, False),
+    ({"search": {"budget": "5 min"}}, True),
+    ({"search": {"budget": 90, "trials": 10, "seed": 3}}, True),
+    ({"search": {"trials": 10}}, False),
+    ({"search": {"budget": 0}}, False),
+    ({"search": {"budget": "5 min", "trials": 0}}, False),
 ]
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 Run = Callable[..., Any]
 RECIPE = "recipes/tiny.toml"
@@ -70,6 +72,59 @@ def test_int8_that_holds_is_not_mixed(project: Path, sprue: Run) -> None:
     told = built(project, sprue, '[target.null]\nprecision = "int8-mixed"\n')
     assert states(told) == {"null-int8-static": "verified"}
     assert "tiny/sensitivity" not in told["actions"]
+
+
+def test_smaller_networks_are_tried_beside_the_model_as_it_is(project: Path, sprue: Run) -> None:
+    """Pruned, the file is smaller; sparse or clustered it is not, and that is said with figures."""
+    lists = 'prune = 0.75\nsparsity = 0.25\ncluster = 200\nprefer = "size"\n'
+    lists += "accept.max_drop = 1\naccept.steps = 1e4\n"
+    told = built(project, sprue, f"[target.null]\n{lists}")
+    by_id = {v["variant"]: v for v in told["targets"][0]["variants"]}
+    whole, pruned = by_id["null-float32"], by_id["null-float32-pruned75"]
+    assert len(by_id) == 2 * 2 * 2
+    assert told["targets"][0]["kept"].startswith("null-float32-pruned75")
+    assert pruned["state"] == "verified"
+    assert pruned["size"] < whole["size"]
+    for name in ("null-float32-sparse25", "null-float32-clustered200"):
+        lost = by_id[name]
+        assert lost["state"] == "refused"
+        assert lost["size"] >= whole["size"]
+        assert "neither faster nor smaller than null-float32" in lost["reason"]
+        assert (
+            f"deflated, as for a download, {lost['deflated']} instead of {whole['deflated']}"
+            in lost["reason"]
+        )
+
+
+@pytest.mark.slow
+def test_the_layer_that_int8_ruins_is_found_and_left_in_float(project: Path, sprue: Run) -> None:
+    """One weight 200 times as large as its neighbours, which multiplies nothing but zeros."""
+    rng = np.random.default_rng(2)
+    weights = {n: rng.standard_normal((16, 16)).astype(np.float32) for n in ("a", "b", "c")}
+    weights["b"][3] *= 200
+    weights["a"][:, 3] = 0
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["ya"], "first"),
+        helper.make_node("Tanh", ["ya"], ["ta"], "tanh"),
+        helper.make_node("MatMul", ["ta", "b"], ["yb"], "ruined"),
+        helper.make_node("Tanh", ["yb"], ["tb"], "tanh2"),
+        helper.make_node("MatMul", ["tb", "c"], ["y"], "last"),
+    ]
+    border = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 16]) for n in "xy"]
+    held = [numpy_helper.from_array(v, k) for k, v in weights.items()]
+    graph = helper.make_graph(nodes, "outlier", border[:1], border[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    tiny = project / "models" / "tiny"
+    (tiny / "tiny.onnx").write_bytes(model.SerializeToString())
+    x = rng.standard_normal((200, 16)).astype(np.float32)
+    label = (np.tanh(np.tanh(x @ weights["a"]) @ weights["b"]) @ weights["c"]).argmax(axis=1)
+    np.savez(tiny / "calibration.npz", x=x)
+    np.savez(tiny / "evaluation.npz", x=x, label=label)
+    text = '[accept]\nmax_drop = 0.1\n[target.server-cpu]\nprecision = "int8-mixed"\n'
+    told = built(project, sprue, text)
+    assert states(told) == {"onnxruntime-int8-static": "failed", "onnxruntime-int8-mixed1": "verified"}
+    ranking = [n for n in told["actions"] if n.endswith("/sensitivity")]
+    assert ranking == ["tiny/sensitivity"]
 
 
 def test_a_search_that_ends_early_goes_on_where_it_stopped(project: Path, sprue: Run) -> None:
