@@ -150,7 +150,7 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
         Asked(c, v, "named by the recipe", mixed=c.space.mixes and v.precision == "int8-static")
         for c in recipe.choices
         for v in c.variants
-        if recipe.search is None  # which chooses them one after the other
+        if recipe.search is None or c.only  # a search chooses them one after the other
     ]
     return empty.with_actions(shared).with_variants(named)
 

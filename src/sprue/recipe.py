@@ -231,7 +231,7 @@ class Recipe:
         chosen = [c for c in self.choices if not targets or c.target.id in targets]
         known = {v.id for c in chosen for v in c.variants}
         known |= {f"{v.backend}-int8-mixed" for c in chosen if c.space.mixes for v in c.variants}
-        found_later = any(c.space.auto for c in chosen) or self.search is not None
+        found_later = any(c.space.auto for c in chosen)
         for name in variants:
             if name not in known and not found_later:
                 raise SprueError(

@@ -28,8 +28,9 @@ STARTUP = 8
 """Trials before the estimator has anything to go by; until then they are random."""
 ATTEMPTS = 64
 """How often what was tried already may come up before the space counts as searched."""
-PENALTY = 1e6
-"""A trial that breaks what is accepted is worse than any that holds, the more the further it is off."""
+PENALTY = 1e15
+"""More than any cost, in bytes or instructions: a trial that breaks what is accepted is worse than any that
+holds, the more the further it is off."""
 
 Point = Mapping[str, Any]
 

@@ -33,7 +33,7 @@ def wider(plan: Plan, results: Results, read: Read, seconds: Callable[[str], flo
     among what the backends offer.
     """
     for choice in plan.recipe.choices:
-        if plan.recipe.search is None:
+        if plan.recipe.search is None or choice.only:
             plan = _offered(plan, choice, read)
         else:
             plan = searched(plan, choice, _axes(plan, choice, read), results, read, seconds)

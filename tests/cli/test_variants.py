@@ -142,6 +142,17 @@ def test_a_search_that_ends_early_goes_on_where_it_stopped(project: Path, sprue:
     assert len(states(whole)) == 2 * 3 * 2, "all there is"
 
 
+def test_one_variant_of_a_search_may_be_asked_for(project: Path, sprue: Run) -> None:
+    pytest.importorskip("optuna", reason="needs the extra search")
+    text = '[search]\nbudget = "1 h"\n[target.null]\nthreads = [1, 2, 3]\n'
+    assert list(states(built(project, sprue, text, "--variant", "null-float32-2threads"))) == [
+        "null-float32-2threads"
+    ]
+    done = sprue(project, "build", RECIPE, "--variant", "null-float32-9threads")
+    assert done.returncode == 2
+    assert "did you mean 'null-float32-" in done.stderr
+
+
 def test_a_search_whose_budget_ends_before_anything_passes_says_what_came_nearest(
     project: Path, sprue: Run
 ) -> None:
