@@ -62,6 +62,7 @@ def test_the_same_history_and_seed_give_the_same_proposals() -> None:
     assert propose(AXES, history, seed=1) != propose(AXES, history, seed=2)
 
 
+@pytest.mark.slow
 def test_a_search_finds_better_variants_than_as_many_at_random() -> None:
     """The median best cost of five searches, against the exact expectation of as many random draws."""
     tried = 60

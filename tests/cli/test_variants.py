@@ -27,6 +27,7 @@ def states(told: dict[str, Any]) -> dict[str, str]:
     return {v["variant"]: v["state"] for v in told["targets"][0]["variants"]}
 
 
+@pytest.mark.slow
 def test_auto_tries_what_the_backends_offer_and_says_why(project: Path, sprue: Run) -> None:
     told = built(project, sprue, '[target.null]\nprecision = "auto"\nthreads = [1, 2]\n')
     assert list(states(told)) == [
@@ -41,6 +42,7 @@ def test_auto_tries_what_the_backends_offer_and_says_why(project: Path, sprue: R
     assert set(again["actions"].values()) == {"cached"}
 
 
+@pytest.mark.slow
 def test_one_of_the_variants_that_are_offered_may_be_asked_for(project: Path, sprue: Run) -> None:
     auto = '[target.null]\nprecision = "auto"\n'
     assert list(states(built(project, sprue, auto, "--variant", "null-float32"))) == ["null-float32"]
@@ -59,6 +61,7 @@ def test_auto_leaves_out_what_needs_calibration_data_that_are_not_there(project:
     assert "needs calibration data" in told["targets"][0]["variants"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_int8_that_breaks_is_mixed_with_float_and_nothing_is_tried_twice(project: Path, sprue: Run) -> None:
     text = '[target.null]\nbackend = "rough"\nprecision = "int8-mixed"\n'
     told = built(project, sprue, text)
@@ -68,12 +71,14 @@ def test_int8_that_breaks_is_mixed_with_float_and_nothing_is_tried_twice(project
     assert set(built(project, sprue, text)["actions"].values()) == {"cached"}
 
 
+@pytest.mark.slow
 def test_int8_that_holds_is_not_mixed(project: Path, sprue: Run) -> None:
     told = built(project, sprue, '[target.null]\nprecision = "int8-mixed"\n')
     assert states(told) == {"null-int8-static": "verified"}
     assert "tiny/sensitivity" not in told["actions"]
 
 
+@pytest.mark.slow
 def test_smaller_networks_are_tried_beside_the_model_as_it_is(project: Path, sprue: Run) -> None:
     """Pruned, the file is smaller; sparse or clustered it is not, and that is said with figures."""
     lists = 'prune = 0.75\nsparsity = 0.25\ncluster = 200\nprefer = "size"\n'
@@ -127,6 +132,7 @@ def test_the_layer_that_int8_ruins_is_found_and_left_in_float(project: Path, spr
     assert ranking == ["tiny/sensitivity"]
 
 
+@pytest.mark.slow
 def test_a_search_that_ends_early_goes_on_where_it_stopped(project: Path, sprue: Run) -> None:
     pytest.importorskip("optuna", reason="needs the extra search")
     lists = '[target.null]\nprecision = ["float32", "int8"]\nprefer = "size"\nthreads = [1, 2, 3]\n'
@@ -142,6 +148,7 @@ def test_a_search_that_ends_early_goes_on_where_it_stopped(project: Path, sprue:
     assert len(states(whole)) == 2 * 3 * 2, "all there is"
 
 
+@pytest.mark.slow
 def test_one_variant_of_a_search_may_be_asked_for(project: Path, sprue: Run) -> None:
     pytest.importorskip("optuna", reason="needs the extra search")
     text = '[search]\nbudget = "1 h"\n[target.null]\nthreads = [1, 2, 3]\n'
@@ -153,6 +160,7 @@ def test_one_variant_of_a_search_may_be_asked_for(project: Path, sprue: Run) -> 
     assert "did you mean 'null-float32-" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_whose_budget_ends_before_anything_passes_says_what_came_nearest(
     project: Path, sprue: Run
 ) -> None:
@@ -172,20 +180,20 @@ def test_a_search_whose_budget_ends_before_anything_passes_says_what_came_neares
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[search]\n[target.null]\n", "budget"),
-        ('[search]\nbudget = "5 minutes"\n[target.null]\n', "a duration is a number and a unit"),
-        ("[search]\nbudget = 0\n[target.null]\n", "greater than 0"),
-        ('[target.null]\nprecision = ["auto", "float32"]\n', "'auto' stands alone"),
-        ("[target.null]\nspinning = true\n", "null do not read 'spinning'"),
-        ("[target.null]\nprune = 1.5\n", "less than 1"),
-        ("[target.null]\ncluster = 1\n", "greater than or equal to 2"),
+        ("[search]\n[target.mobile]\n", "budget"),
+        ('[search]\nbudget = "5 minutes"\n[target.mobile]\n', "a duration is a number and a unit"),
+        ("[search]\nbudget = 0\n[target.mobile]\n", "greater than 0"),
+        ('[target.mobile]\nprecision = ["auto", "float32"]\n', "'auto' stands alone"),
+        ("[target.mobile]\nspinning = true\n", "tflite do not read 'spinning'"),
+        ("[target.mobile]\nprune = 1.5\n", "less than 1"),
+        ("[target.mobile]\ncluster = 1\n", "greater than or equal to 2"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_runs(
-    project: Path, sprue: Run, text: str, said: str
+    project: Path, sprue_here: Run, text: str, said: str
 ) -> None:
     (project / RECIPE).write_text(f'model = "tiny"\n{text}')
-    done = sprue(project, "show", "--resolved", RECIPE)
+    done = sprue_here("show", "--resolved", RECIPE)
     assert done.returncode == 2
     assert said in done.stderr
     assert "recipes/tiny.toml:" in done.stderr
