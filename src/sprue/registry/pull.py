@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,8 @@ from sprue.registry.attachments import attached
 from sprue.registry.documents import read_index, read_layers
 from sprue.registry.modelpack import FILEPATH, PART
 from sprue.registry.protocol import INDEX, UNKNOWN, Absent, Descriptor, Registry, Wrong
+from sprue.registry.transfer import AT_ONCE, fetch, in_parallel, read_small
 from sprue.registry.transfer import PART as PART_SUFFIX
-from sprue.registry.transfer import fetch, in_parallel, read_small
 
 PARTIAL = "manifest.partial.json"
 
@@ -200,20 +201,21 @@ def _fetch_all(registry: Registry, files: dict[str, Descriptor], folder: Path, s
     first: dict[str, Path] = {}
     for path, what in missing.items():
         first.setdefault(what.sha256, path)
-    in_parallel(
-        partial(_fetch_durably, registry, missing[path], path)
-        for path in sorted(first.values(), key=lambda p: -missing[p].size)
-    )
+    largest_first = sorted(first.values(), key=lambda p: -missing[p].size)
+    with ThreadPoolExecutor(AT_ONCE) as disk:  # so that it writes while others are fetched, not at the end
+        synced: list[Future[None]] = []
+
+        def fetch_one(path: Path) -> None:
+            fetch(registry, missing[path], path)
+            synced.append(disk.submit(sync_file, path))
+
+        in_parallel(partial(fetch_one, path) for path in largest_first)
+        for done in synced:
+            done.result()
     for path, what in missing.items():
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(first[what.sha256], path)
-
-
-def _fetch_durably(registry: Registry, what: Descriptor, path: Path) -> None:
-    """Synced here, so that the disk writes while others are fetched, and not all at the end."""
-    fetch(registry, what, path)
-    sync_file(path)
 
 
 def _remove_others(folder: Path, expected: Collection[Path]) -> None:
