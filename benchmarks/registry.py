@@ -74,6 +74,7 @@ def measure(folder: Path, total: int, rounds: int) -> None:
     peaks: dict[str, int] = defaultdict(int)
 
     def time_it(name: str, command: Sequence[str]) -> None:
+        os.sync()  # what others wrote is not this one's to wait for
         seconds, peak = run(command)
         rates[name].append(total / seconds)
         peaks[name] = max(peaks[name], peak)
