@@ -107,7 +107,7 @@ def build(
 
     outcomes = go([a for made in plans for a in made.actions], {})
     begun = [_judge(made, outcomes, cache) for made in plans]
-    while True:
+    while not (fail_fast and any(o.failure for o in outcomes.values())):
         begun = [_widened(b, outcomes, cache) for b in begun]
         if not any(b.grown for b in begun):
             break
