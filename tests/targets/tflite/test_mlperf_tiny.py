@@ -5,16 +5,19 @@ Same outputs, never a larger file, and the latency of both printed (one thread, 
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, helper
 
-from .build import Arrays, lowered_runner, model, worst
+from .build import lowered_runner, reference, worst
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
 DATA = Path(os.environ.get("SPRUE_DATA", str(Path(__file__).parents[4] / "shared" / "data"))) / "mlperf-tiny"
@@ -26,99 +29,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Rebuilt:
-    """The ONNX graph of a TFLite file of convolutions, pools, additions and dense layers; NCHW inside."""
+def _module() -> ModuleType:
+    """`import_tflite.py`: it stands in no package."""
+    place = Path(__file__).parents[3] / "models" / "mlperf_tiny" / "import_tflite.py"
+    spec = importlib.util.spec_from_file_location("import_tflite", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
-    def __init__(self, data: bytes) -> None:
-        from sprue.targets.tflite.flatbuffer import read, schema
 
-        self.s, self.file = schema(), read(data)
-        self.graph = self.file.subgraphs[0]
-        self.codes = {v: k for k, v in vars(self.s.BuiltinOperator).items() if isinstance(v, int)}
-        self.nodes: list[Any] = []
-        self.weights: Arrays = {}
-        shape = [int(d) for d in self.graph.tensors[self.graph.inputs[0]].shape]
-        self.values = {
-            int(self.graph.inputs[0]): self.add("Transpose", ["x"], perm=[0, 3, 1, 2])
-            if len(shape) == 4
-            else "x"
-        }
-        for operation in self.graph.operators:
-            code = self.file.operatorCodes[operation.opcodeIndex]
-            name = self.codes[max(code.builtinCode, code.deprecatedBuiltinCode)]
-            made = getattr(self, {"ADD": "addition"}.get(name, name.lower()))(
-                operation, operation.builtinOptions
-            )
-            self.values[int(operation.outputs[0])] = made
-        last = self.values[int(self.graph.outputs[0])]
-        self.add("Identity", [last], output="y")
-        self.model: ModelProto = model(self.nodes, {"x": shape}, ["y"], self.weights)
-
-    def add(self, op: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        name = output or f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], **attributes))
-        return name
-
-    def constant(self, index: int) -> np.ndarray[Any, Any]:
-        tensor = self.graph.tensors[index]
-        raw = np.asarray(self.file.buffers[tensor.buffer].data, np.uint8)
-        return raw.view(np.float32).reshape([int(d) for d in tensor.shape])
-
-    def weight(self, value: np.ndarray[Any, Any]) -> str:
-        name = f"w{len(self.weights)}"
-        self.weights[name] = np.ascontiguousarray(value)
-        return name
-
-    def shape(self, index: int) -> list[int]:
-        return [int(d) for d in self.graph.tensors[index].shape]
-
-    def activated(self, name: str, options: Any) -> str:
-        kinds = self.s.ActivationFunctionType
-        if options.fusedActivationFunction == kinds.RELU6:
-            bounds = [self.weight(np.array(v, np.float32)) for v in (0, 6)]
-            return self.add("Clip", [name, *bounds])
-        return self.add("Relu", [name]) if options.fusedActivationFunction == kinds.RELU else name
-
-    def padding(self, options: Any) -> str:
-        return "SAME_UPPER" if options.padding == self.s.Padding.SAME else "VALID"
-
-    def conv_2d(self, operation: Any, options: Any) -> str:
-        w = self.constant(operation.inputs[1]).transpose(0, 3, 1, 2)
-        return self.convolution(operation, options, w, 1)
-
-    def depthwise_conv_2d(self, operation: Any, options: Any) -> str:
-        w = self.constant(operation.inputs[1]).transpose(3, 0, 1, 2)
-        return self.convolution(operation, options, w, w.shape[0] // options.depthMultiplier)
-
-    def convolution(self, operation: Any, options: Any, w: np.ndarray[Any, Any], group: int) -> str:
-        inputs = [self.values[int(operation.inputs[0])], self.weight(w)]
-        inputs.append(self.weight(self.constant(operation.inputs[2])))
-        strides = [options.strideH, options.strideW]
-        made = self.add("Conv", inputs, auto_pad=self.padding(options), strides=strides, group=group)
-        return self.activated(made, options)
-
-    def average_pool_2d(self, operation: Any, options: Any) -> str:
-        size, strides = [options.filterHeight, options.filterWidth], [options.strideH, options.strideW]
-        x = self.values[int(operation.inputs[0])]
-        return self.add(
-            "AveragePool", [x], kernel_shape=size, strides=strides, auto_pad=self.padding(options)
-        )
-
-    def addition(self, operation: Any, options: Any) -> str:
-        return self.activated(self.add("Add", [self.values[int(i)] for i in operation.inputs]), options)
-
-    def reshape(self, operation: Any, options: Any) -> str:
-        x = self.add("Transpose", [self.values[int(operation.inputs[0])]], perm=[0, 2, 3, 1])
-        return self.add("Reshape", [x, self.weight(np.array(self.shape(operation.outputs[0])))])
-
-    def fully_connected(self, operation: Any, options: Any) -> str:
-        inputs = [self.values[int(operation.inputs[0])], self.weight(self.constant(operation.inputs[1]))]
-        if len(operation.inputs) > 2 and operation.inputs[2] >= 0:
-            inputs.append(self.weight(self.constant(operation.inputs[2])))
-        return self.activated(self.add("Gemm", inputs, transB=1), options)
-
-    def softmax(self, operation: Any, options: Any) -> str:
-        return self.add("Softmax", [self.values[int(operation.inputs[0])]], axis=-1)
+importer = _module()
 
 
 def theirs(data: bytes) -> Any:
@@ -143,13 +66,15 @@ def test_a_rebuilt_network_is_the_same_no_larger_and_as_fast(
     from sprue.targets.tflite.flatbuffer import pack
     from sprue.targets.tflite.lower import lower
 
+    from sprue.passes.simplify import Simplify
+
     data = (DATA / f"{name}.tflite").read_bytes()
-    rebuilt = Rebuilt(data).model
+    rebuilt = importer.Rebuilt(data).model
     start = time.perf_counter()
-    lowered = lower(rebuilt)
+    lowered = lower(Simplify(batch=1).apply(rebuilt, {}))
     made = pack(lowered.inputs, lowered.outputs)
     seconds = time.perf_counter() - start
-    ours, other = lowered_runner(rebuilt), theirs(data)
+    ours, other = lowered_runner(Simplify(batch=1).apply(rebuilt, {})), theirs(data)
     x = np.random.default_rng(0).standard_normal(lowered.inputs[0].shape).astype(np.float32)
     assert worst(ours.run({"x": x}), {"y": answer(other, x)}) < 1e-5
     assert len(made) <= len(data)
@@ -163,3 +88,52 @@ def test_a_rebuilt_network_is_the_same_no_larger_and_as_fast(
     with capsys.disabled():
         print(f"\n{name}: lowered in {seconds:.3f} s, {len(made)} bytes (theirs {len(data)}), ", end="")
         print(f"{fast:.3f} ms (theirs {slow:.3f})")
+
+
+@each_file
+def test_its_onnx_agrees_with_the_float_original(name: str) -> None:
+    data = (DATA / f"{name}.tflite").read_bytes()
+    rebuilt, original = importer.Rebuilt(data).model, theirs(data)
+    shape = [d.dim_value for d in rebuilt.graph.input[0].type.tensor_type.shape.dim][1:]
+    for seed in range(4):
+        x = np.random.default_rng(seed).standard_normal((1, *shape)).astype(np.float32)
+        assert worst(reference(rebuilt, {"x": x}), {"y": answer(original, x)}) < 1e-5
+
+
+def with_float_weights(data: bytes) -> bytes:
+    """The file with its int8 weights as the floats that they stand for: LiteRT then computes in float."""
+    from sprue.targets.tflite.flatbuffer import read, schema, write
+
+    file, s = read(data), schema()
+    for tensor in file.subgraphs[0].tensors:
+        if tensor.type == s.TensorType.INT8:
+            assert len(tensor.quantization.scale) == 1
+            buffer = file.buffers[tensor.buffer]
+            stored = np.asarray(buffer.data, np.uint8).view(np.int8).astype(np.float32)
+            values = (stored - tensor.quantization.zeroPoint[0]) * tensor.quantization.scale[0]
+            buffer.data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+            tensor.type, tensor.quantization = s.TensorType.FLOAT32, None
+    return bytes(write(file))
+
+
+def test_keyword_spotting_agrees_once_its_weights_are_floats() -> None:
+    """As it is, LiteRT rounds the activations of every layer, whatever its name `float32` says."""
+    data = (DATA / "kws_ref_model_float32.tflite").read_bytes()
+    rebuilt, original = importer.Rebuilt(data).model, theirs(with_float_weights(data))
+    random = np.random.default_rng(0)
+    for _ in range(8):
+        x = random.uniform(-123, 25, (1, 49, 10, 1)).astype(np.float32)
+        assert worst(reference(rebuilt, {"x": x}), {"y": answer(original, x)}) < 1e-5
+
+
+@pytest.mark.slow
+def test_the_project_that_it_writes_can_be_checked(tmp_path: Path) -> None:
+    script = [sys.executable, str(Path(importer.__file__ or "")), "--out", str(tmp_path)]
+    variables = {**os.environ, "SPRUE_DATA": str(DATA.parent)}
+    subprocess.run(script, check=True, env=variables, stdout=subprocess.DEVNULL)
+    recipes = sorted((tmp_path / "recipes").iterdir())
+    assert [p.stem for p in recipes] == ["ad01", "kws", "resnet", "vww"]
+    for recipe in recipes:
+        check = [sys.executable, "-m", "sprue", "check", str(recipe)]
+        done = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
