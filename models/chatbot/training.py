@@ -53,7 +53,7 @@ class Plan:
 
 
 def plan(architecture: Architecture, intents: int, *, taught: bool = True) -> Plan:
-    """Chosen on the validation split: one set of figures for a domain's few texts, one for many intents."""
+    """First guesses, hardly tuned: one set of figures for a domain's few texts, one for many intents."""
     few = intents <= 40
     sizes = {
         "bilstm": Size(96 if few else 128, 1, 0.4),
