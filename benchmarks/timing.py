@@ -23,12 +23,12 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from sprue.backend import Runner, Variant, find
+from sprue.choosing.select import Result, select
 from sprue.machine import fingerprint
-from sprue.measure import Candidate, measure
-from sprue.measured import Measured
-from sprue.select import Result, select
+from sprue.measuring.measure import Candidate, measure
+from sprue.measuring.measured import Measured
+from sprue.measuring.timing import compare
 from sprue.target import load_target
-from sprue.timing import compare
 
 TRIALS = 100
 WIDTH = 96

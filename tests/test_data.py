@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sprue.data import check_answers, check_inputs, check_labels, judging, overlap, read_arrays, write_arrays
 from sprue.errors import SprueError
 from sprue.graph import TensorSpec
-from sprue.metric import METRICS
+from sprue.judging.metric import METRICS
 
 SPEC = TensorSpec("x", np.dtype(np.float32), (None, 4))
 X = np.zeros((5, 4), np.float32)

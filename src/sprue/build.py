@@ -1,7 +1,7 @@
 """Run plans, judge, select. What comes of each is a `Build`; freezing it is `snapshot.py`'s job.
 
-Runs of the engine: everything up to the verdicts; what those make worth trying (`widen.py`), as often as
-there is any; the timings of what passed; the comparison of what was kept. Each takes all recipes together.
+Runs of the engine: everything up to the verdicts; what those make worth trying (`choosing/widen.py`), as
+often as there is any; the timings of what passed; the comparison of what was kept. Each takes all recipes.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 
 from sprue.backend import Variant
 from sprue.canonical import parse
-from sprue.cost import cost
+from sprue.choosing.select import Result, choose, judge, nearest
+from sprue.choosing.trials import finalists
+from sprue.choosing.widen import wider
+from sprue.choosing.worth import weighed
 from sprue.engine.action import Action
 from sprue.engine.cache import Cache, Entry
 from sprue.engine.pool import Executor
 from sprue.engine.run import Failure, Listener, Outcome, run
 from sprue.engine.shared import Shared
 from sprue.errors import CheckError, SprueError
-from sprue.measured import Measured
+from sprue.measuring.cost import cost
+from sprue.measuring.measured import Measured
+from sprue.measuring.work import Work
 from sprue.plan import Plan, Planned, measure, memory, parity
 from sprue.recipe import Choice, Recipe
-from sprue.select import Result, choose, judge, nearest
-from sprue.trials import finalists
-from sprue.widen import wider
-from sprue.work import Work
-from sprue.worth import weighed
 
 
 @dataclass(frozen=True)

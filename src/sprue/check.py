@@ -10,13 +10,13 @@ from onnx import ModelProto
 
 from sprue import data, graph, source
 from sprue.backend import Finding, Variant, find
+from sprue.choosing.widen import offered_variants
 from sprue.errors import SprueError
 from sprue.facts import facts
-from sprue.metric import find_metric, is_own
+from sprue.judging.metric import find_metric, is_own
 from sprue.model import Model
 from sprue.recipe import Choice, Recipe
 from sprue.variant import Compression, Settings
-from sprue.widen import offered_variants
 
 
 @dataclass(frozen=True)

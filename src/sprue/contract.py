@@ -17,9 +17,9 @@ from typing import Any
 from sprue import load
 from sprue.backend import Contract, Variant
 from sprue.canonical import canonical, file_digest
+from sprue.judging.tolerance import Tolerance, implied
 from sprue.recipe import Choice
 from sprue.target import Target
-from sprue.tolerance import Tolerance, implied
 
 FOLDERS = ("artifact", "golden")
 

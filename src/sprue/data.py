@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sprue.errors import SprueError, did_you_mean
 from sprue.graph import TensorSpec
-from sprue.metric import Metric
+from sprue.judging.metric import Metric
 
 MAX_BYTES = 4 * 2**30
 """Of all arrays of a file together, uncompressed."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from sprue import __version__
 from sprue.build import Build, TargetBuild, Tried
-from sprue.cost import per_million
+from sprue.choosing.select import why
+from sprue.judging.metric import is_own
 from sprue.machine import fingerprint
-from sprue.metric import is_own
+from sprue.measuring.cost import per_million
 from sprue.recipe import Recipe
-from sprue.select import why
 from sprue.summary import error_json, result_json
 
 
@@ -29,7 +29,7 @@ def evidence(build: Build) -> dict[str, Any]:
 
 
 def findings(build: Build) -> dict[str, Any]:
-    """Everything that is known of a build, whatever came of it, for `last_build.py`."""
+    """Everything that is known of a build, whatever came of it, for `history/last_build.py`."""
     return {
         "name": build.recipe.name,
         "version": build.recipe.version,

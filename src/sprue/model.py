@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from sprue.errors import SprueError, did_you_mean
-from sprue.metric import METRICS, find_metric, is_own
+from sprue.judging.metric import METRICS, find_metric, is_own
 from sprue.target import Strict
 from sprue.toml import Document, read_toml, validate
 

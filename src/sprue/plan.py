@@ -21,15 +21,15 @@ from typing import Any
 import sprue.passes
 from sprue.backend import Backend, Pass, Variant, find
 from sprue.canonical import canonical, digest
+from sprue.choosing.search import refuse_without_optuna
 from sprue.contract import tolerance
 from sprue.engine.action import Action, Output
 from sprue.errors import CheckError, SprueError
+from sprue.judging.metric import is_own
 from sprue.machine import fingerprint, processor
-from sprue.metric import is_own
 from sprue.model import Model
 from sprue.passes.compression import compression_passes
 from sprue.recipe import Choice, Recipe
-from sprue.search import refuse_without_optuna
 from sprue.tools import backend_tools, code, packages, steps_code
 
 Inputs = Mapping[str, Path | Output]

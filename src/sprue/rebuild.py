@@ -20,15 +20,15 @@ from sprue.bundle.check import check_bundle
 from sprue.bundle.differing import Differing, differing
 from sprue.bundle.manifest import MEASUREMENTS, Manifest, TargetEntry
 from sprue.bundle.store import Store
-from sprue.candidates import Space
 from sprue.canonical import parse
+from sprue.choosing.candidates import Space
 from sprue.engine.cache import Cache
 from sprue.engine.pool import Executor
 from sprue.engine.run import Listener
 from sprue.errors import CheckError, SprueError
 from sprue.graph import read_model, serialise
+from sprue.judging.metric import find_metric, is_own
 from sprue.machine import fingerprint
-from sprue.metric import find_metric, is_own
 from sprue.model import Model
 from sprue.plan import plan
 from sprue.recipe import DEFAULT_MAX_DROP, Accept, Choice, Recipe

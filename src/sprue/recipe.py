@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from sprue.allowance import Gate, GateFile
-from sprue.candidates import WANTED, Space, Wanted, refuse_impossible
-from sprue.certainty import LEVELS
+from sprue.choosing.candidates import WANTED, Space, Wanted, refuse_impossible
 from sprue.errors import SprueError, did_you_mean
+from sprue.history.allowance import Gate, GateFile
+from sprue.judging.certainty import LEVELS
+from sprue.measuring.price import Price, read_prices
 from sprue.model import Model, load_model
-from sprue.price import Price, read_prices
 from sprue.quantity import parse_duration
 from sprue.target import LimitFile, Strict, Target, read_target, refuse_name
 from sprue.toml import Document, Key, read_toml, validate

@@ -17,7 +17,7 @@ from sprue import data, graph, source
 from sprue.backend import Pass, Variant, find
 from sprue.canonical import canonical
 from sprue.errors import CheckError, SprueError
-from sprue.metric import Metric, find_metric
+from sprue.judging.metric import Metric, find_metric
 
 if TYPE_CHECKING:
     from sprue.backend import Samples
@@ -42,8 +42,8 @@ def read_source(inputs: Inputs, params: Params, out: Path) -> None:
 
 def reference(inputs: Inputs, params: Params, out: Path) -> None:
     """model + evaluation -> outputs.npz of the float model, labels.npz, metric.json."""
-    from sprue import margin
     from sprue import reference as float_reference
+    from sprue.judging import margin
 
     metric = _metric(inputs, params)
     arrays = data.read_arrays(inputs["evaluation"], params["place"])
@@ -78,7 +78,7 @@ def graph_facts(inputs: Inputs, params: Params, out: Path) -> None:
 
 def layer_sensitivity(inputs: Inputs, params: Params, out: Path) -> None:
     """model + calibration -> sensitivity.json: the layers that int8 hurts, the worst first."""
-    from sprue import sensitivity
+    from sprue.choosing import sensitivity
     from sprue.passes.simplify import Simplify
 
     simple = Simplify().apply(graph.read_model(inputs["model"]), {})
@@ -88,7 +88,7 @@ def layer_sensitivity(inputs: Inputs, params: Params, out: Path) -> None:
 
 def find_saturation(inputs: Inputs, params: Params, out: Path) -> None:
     """float model + quantized model + calibration -> saturation.json: the layers that were repaired."""
-    from sprue.saturation import REPAIRED, saturating
+    from sprue.choosing.saturation import REPAIRED, saturating
 
     float_model, quantized = (graph.read_model(inputs[n]) for n in ("float", "quantized"))
     found = saturating(float_model, quantized, _samples(inputs))
@@ -98,7 +98,7 @@ def find_saturation(inputs: Inputs, params: Params, out: Path) -> None:
 
 def count_work(inputs: Inputs, params: Params, out: Path) -> None:
     """model -> work.json: how much work one inference of it is."""
-    from sprue.work import work
+    from sprue.measuring.work import work
 
     _write(out / "work.json", work(graph.read_model(inputs["model"])).to_json())
 
@@ -138,8 +138,8 @@ def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
 
 def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:
     """artifact + reference -> verdict.json, golden inputs and outputs. It is loaded fresh."""
-    from sprue import margin, verify
-    from sprue.tolerance import Tolerance
+    from sprue.judging import margin, verify
+    from sprue.judging.tolerance import Tolerance
 
     variant = Variant.from_json(params["variant"])
     runner = find(variant.backend).load(inputs["artifact"], variant)
@@ -181,7 +181,7 @@ def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
 
     `timed` names those that run natively; of the others only the operators are asked.
     """
-    from sprue import measure
+    from sprue.measuring import measure
 
     samples = data.read_arrays(inputs["samples"])
     variants = {name: Variant.from_json(fields) for name, fields in params["variants"].items()}
@@ -203,14 +203,14 @@ def measure_memory(inputs: Inputs, params: Params, out: Path) -> None:
     """artifact + samples -> memory.json: bytes resident in a fresh process that loads the artifact and runs
     it.
     """
-    from sprue import resident
+    from sprue.measuring import resident
 
     _write(out / "memory.json", resident.measure(inputs["artifact"], params["variant"], inputs["samples"]))
 
 
 def parity(inputs: Inputs, params: Params, out: Path) -> None:
     """outputs of the reference and of each target's kept artifact -> parity.json, for the first output."""
-    from sprue.parity import compare
+    from sprue.judging.parity import compare
 
     first = params["output"]
     arrays = {name: data.read_arrays(path)[first] for name, path in inputs.items()}
@@ -227,7 +227,7 @@ def _metric(inputs: Inputs, params: Params) -> Metric:
     """The model's metric; the folder `metric` among the inputs holds it if it is the user's own."""
     if "metric" not in inputs:
         return find_metric(params["metric"])
-    from sprue.own_metric import own_metric
+    from sprue.judging.own_metric import own_metric
 
     return own_metric(inputs["metric"], params["metric"], higher_is_better=params["higher_is_better"])
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import file_digest
-from sprue.certainty import CONFIDENCE, needed
-from sprue.cost import per_million
+from sprue.choosing.select import Result
 from sprue.errors import SprueError
-from sprue.metric import is_own
+from sprue.judging.certainty import CONFIDENCE, needed
+from sprue.judging.metric import is_own
+from sprue.measuring.cost import per_million
 from sprue.recipe import Accept
-from sprue.select import Result
 
 if TYPE_CHECKING:
-    from sprue.gate import Held
+    from sprue.history.gate import Held
 
 NAMED = 10
 """Indices in a warning; evidence/reference.json has all of them."""

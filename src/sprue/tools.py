@@ -14,6 +14,9 @@ import sprue.targets
 from sprue.backend import find, homes
 from sprue.canonical import canonical, digest, file_digest
 
+STEPPED = ("choosing", "judging", "measuring")
+"""Folders that steps call into. Passes and backends stand in the keys of those who use them."""
+
 
 def packages(*names: str) -> dict[str, str]:
     """Package -> version. Raises importlib.metadata.PackageNotFoundError."""
@@ -36,8 +39,9 @@ def code(*paths: Path) -> str:
 
 @cache
 def steps_code() -> str:
-    """The digest of the modules that stand directly in the package."""
-    return code(*sorted(Path(__file__).parent.glob("*.py")))
+    """The digest of the modules that the steps of a build may call."""
+    here = Path(__file__).parent
+    return code(*sorted(here.glob("*.py")), *(here / name for name in STEPPED))
 
 
 def _backend_code(name: str) -> str:

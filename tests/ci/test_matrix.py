@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sprue import last_build
 from sprue.ci.changes import Changes
 from sprue.ci.durations import remembered
 from sprue.ci.matrix import matrix
 from sprue.ci.matrix_file import MatrixFile, read_matrix, write_matrix
 from sprue.engine.cache import Cache
 from sprue.errors import SprueError
+from sprue.history import last_build
 from sprue.recipe import Recipe, load_recipe
 
 jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema (the extra `dev`)")

@@ -8,7 +8,7 @@ import pytest
 
 from sprue.data import check_inputs, check_labels
 from sprue.graph import inputs, non_finite_weights, opset, outputs
-from sprue.metric import METRICS
+from sprue.judging.metric import METRICS
 from sprue.recipe import load_recipe
 
 from .conftest import PROJECT, Sample

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sprue.errors import SprueError
-from sprue.metric import METRICS
+from sprue.judging.metric import METRICS
 from sprue.report.compare import Margin, compare
 from sprue.report.data import Report
 from sprue.report.margins import paired

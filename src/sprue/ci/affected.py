@@ -15,7 +15,7 @@ from pathlib import Path
 import sprue.targets
 from sprue.backend import homes
 from sprue.ci.changes import Changes
-from sprue.metric import is_own
+from sprue.judging.metric import is_own
 from sprue.recipe import Recipe
 
 TOOLCHAIN = ("pyproject.toml", "requirements*.txt", "constraints*.txt", "*.lock", "Dockerfile")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sprue.ci.shard_file import ShardFile
 from sprue.engine.cache import Cache
-from sprue.last_build import action_seconds
+from sprue.history.last_build import action_seconds
 from sprue.recipe import Recipe
 
 Durations = Mapping[tuple[str, str], float]

@@ -18,7 +18,7 @@ from sprue.bundle.manifest import MEASUREMENTS, Manifest
 from sprue.canonical import canonical, parse
 from sprue.data import read_arrays
 from sprue.errors import CheckError
-from sprue.parity import compare
+from sprue.judging.parity import compare
 
 VARIANTS = "evidence/variants.json"
 PARITY = "evidence/parity.json"

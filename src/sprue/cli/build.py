@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sprue.engine.cache import Cache
     from sprue.engine.run import Listener
     from sprue.engine.shared import Shared
-    from sprue.gate import Baseline, Held
+    from sprue.history.gate import Baseline, Held
     from sprue.plan import Plan
     from sprue.settled import Look, Recalled
 
@@ -145,7 +145,8 @@ class _Asked:
 
     def recall(self, recipe: Path, cache: Cache, look: Look) -> Recalled | None:
         """The answer of an earlier build, if nothing has changed since."""
-        from sprue import last_build, settled
+        from sprue import settled
+        from sprue.history import last_build
 
         if self.against is not None or not last_build.is_kept(cache.folder, recipe, self._part):
             return None
@@ -155,15 +156,16 @@ class _Asked:
         """What each recipe is held against, looked up before anything is built."""
         if self.against is None:
             return {}
-        from sprue.gate import baseline
+        from sprue.history.gate import baseline
 
         return {p.recipe.name: baseline(self.against, p.recipe.name, store) for p in plans}
 
     def settle(self, made: Build, cache: Cache, held: Held | None) -> Summary:
         """Freeze what is good, and remember the answer."""
-        from sprue import last_build, settled
-        from sprue.aside import keep_aside
+        from sprue import settled
+        from sprue.choosing.aside import keep_aside
         from sprue.evidence import findings
+        from sprue.history import last_build
         from sprue.summary import dependencies, summarise
 
         bundle = None
@@ -255,7 +257,7 @@ def _build(
         built = build(plans, cache, pool, listen=listen, fail_fast=fail_fast, shared=shared)
         if not baselines:
             return built, {}
-        from sprue.gate import hold
+        from sprue.history.gate import hold
 
         return built, hold(built, baselines, cache, pool, listen=listen, shared=shared)
 

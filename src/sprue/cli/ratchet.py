@@ -14,7 +14,7 @@ from sprue.cli import _options, _text
 from sprue.errors import CheckError, SprueError
 
 if TYPE_CHECKING:
-    from sprue.ratchet import Change
+    from sprue.history.ratchet import Change
 
 COLOURS = {"worse": "red", "better": "green", "other": "yellow", "new": "yellow", "gone": "yellow"}
 
@@ -59,7 +59,7 @@ def _hold(
     parent: Path, recipes: Sequence[Path], cache: Path, reason: str | None
 ) -> tuple[list[Change], list[str]]:
     """The changes of the recipes of one folder, and the targets that were not timed well enough to tell."""
-    from sprue import ratchet
+    from sprue.history import ratchet
     from sprue.report.read import from_last_build
 
     path = parent / ratchet.FILE

@@ -21,11 +21,11 @@ from sprue.engine.cache import Cache
 from sprue.engine.pool import Executor
 from sprue.engine.run import Listener, Outcome, run
 from sprue.errors import CheckError
+from sprue.judging.tolerance import Tolerance
+from sprue.judging.verify import Agreement, compare
 from sprue.machine import processor
 from sprue.plan import Plan, Planned
-from sprue.tolerance import Tolerance
 from sprue.tools import backend_tools, code, packages, steps_code
-from sprue.verify import Agreement, compare
 
 Tensors = Mapping[str, NDArray[np.generic]]
 CALIBRATION_SAMPLES = 64

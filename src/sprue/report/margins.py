@@ -9,17 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sprue.certainty import quantile
 from sprue.data import read_arrays
 from sprue.engine.cache import Cache
 from sprue.errors import SprueError
-from sprue.last_build import last_build
-from sprue.margin import drop, tango
-from sprue.metric import Metric, find_metric, is_own
+from sprue.history.last_build import last_build
+from sprue.judging.certainty import quantile
+from sprue.judging.margin import drop, tango
+from sprue.judging.metric import Metric, find_metric, is_own
 from sprue.report.compare import Margin
 
 if TYPE_CHECKING:
-    from sprue.metric import Array
+    from sprue.judging.metric import Array
 
 
 def margins(one: Path, other: Path, cache: Cache) -> dict[str, Margin]:

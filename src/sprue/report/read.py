@@ -18,7 +18,7 @@ from sprue.bundle.check import check_bundle
 from sprue.bundle.manifest import MEASUREMENTS, Manifest
 from sprue.canonical import parse
 from sprue.errors import CheckError
-from sprue.last_build import last_build
+from sprue.history.last_build import last_build
 from sprue.report.data import Report
 
 MAX_JSON = 64 * 2**20

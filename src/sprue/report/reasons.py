@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sprue.measuring.timing import INDIFFERENT, compare
 from sprue.report.data import TargetReport, Tried
 from sprue.report.figures import CPU, INSTRUCTIONS, LATENCY, SIZE
-from sprue.timing import INDIFFERENT, compare
 
 
 def reason(tried: Tried, target: TargetReport) -> str:

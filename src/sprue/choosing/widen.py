@@ -1,0 +1,114 @@
+"""What to try next, given what came of what was tried: the planner behind `auto` and mixed precision.
+
+A pure function from a plan and its results to a wider plan. All that it looks at comes out of cached actions,
+so a build that was stopped finds its way again, and one that is repeated runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sprue.backend import Offer, find
+from sprue.choosing.mixed import next_count
+from sprue.choosing.search import Axes
+from sprue.choosing.select import Result
+from sprue.choosing.trials import searched
+from sprue.errors import SprueError
+from sprue.facts import Facts
+from sprue.plan import Asked, Plan, Planned, sensitivity
+from sprue.recipe import Choice
+from sprue.variant import Variant
+
+Read = Callable[[str, str], Any]
+"""(action, file) -> the JSON that it made; None if it was not run, or failed."""
+Results = Sequence[tuple[Planned, Result]]
+
+
+def wider(plan: Plan, results: Results, read: Read, seconds: Callable[[str], float]) -> Plan:
+    """The plan with what is worth trying next; `plan` itself when nothing is.
+
+    `seconds`: what an action took, when it was run. Raises SprueError when a name that was asked for is not
+    among what the backends offer.
+    """
+    for choice in plan.recipe.choices:
+        if plan.recipe.search is None or choice.only:
+            plan = _offered(plan, choice, read)
+        else:
+            plan = searched(plan, choice, _axes(plan, choice, read), results, read, seconds)
+    for planned, result in results:
+        if planned.mixed and result.state == "failed" and not result.broken:
+            plan = _mixed(plan, planned, results, read)
+    return plan
+
+
+def offers(choice: Choice, facts: Facts) -> list[tuple[str, Offer]]:
+    """For `auto`: what each backend of a choice offers for a graph."""
+    return [(b, o) for b in choice.space.backends for o in find(b).offers(facts, choice.target)]
+
+
+def offered_variants(choice: Choice, facts: Facts) -> list[Asked]:
+    """The offers, multiplied by the lists of the recipe, each variant once; `only` is not looked at."""
+    asked = [
+        Asked(choice, v, offer.why, mixed=offer.mixed)
+        for backend, offer in offers(choice, facts)
+        for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
+    ]
+    return list({a.variant.id: a for a in reversed(asked)}.values())[::-1]
+
+
+def _facts(plan: Plan, choice: Choice, read: Read) -> Facts | None:
+    """None while they are not known, or if nothing hangs on them."""
+    known = read(plan.facts, "facts.json") if choice.space.auto else None
+    return None if known is None else Facts.from_json(known)
+
+
+def _axes(plan: Plan, choice: Choice, read: Read) -> Axes:
+    """What a search may choose from."""
+    facts = _facts(plan, choice, read)
+    offered = [] if facts is None else [(backend, o.precision) for backend, o in offers(choice, facts)]
+    named = [(v.backend, v.precision) for v in choice.variants]
+    return Axes(choice.target, tuple(dict.fromkeys([*offered, *named])), choice.space)
+
+
+def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
+    """What the backends offer, multiplied by the lists of the recipe."""
+    facts = _facts(plan, choice, read)
+    if facts is None or any(p.choice is choice for p in plan.variants):
+        return plan
+    asked = offered_variants(choice, facts)
+    kept = [a for a in asked if _wanted(choice, a)]
+    if not kept:
+        raise SprueError(
+            f"no backend offers {' or '.join(choice.only)} for this network",
+            where=str(plan.recipe.path),
+            remedy=f"they offer {', '.join(a.variant.id for a in asked)}",
+        )
+    return plan.with_variants(kept)
+
+
+def _wanted(choice: Choice, asked: Asked) -> bool:
+    names = {asked.variant.id, *([f"{asked.variant.backend}-int8-mixed"] if asked.mixed else [])}
+    return not choice.only or not names.isdisjoint(choice.only)
+
+
+def _mixed(plan: Plan, base: Planned, results: Results, read: Read) -> Plan:
+    """The ranking of the layers, then one probe after the other."""
+    ranking = sensitivity(plan)
+    known = read(ranking.name, "sensitivity.json")
+    if known is None:
+        return plan.with_actions([ranking])
+    layers = [layer["node"] for layer in known]
+    probes = {len(p.variant.float_layers): r for p, r in results if _probe_of(base, p)}
+    count = next_count(len(layers), {0: False} | {n: r.passed for n, r in probes.items()})
+    if count is None:
+        return plan
+    variant = replace(base.variant, float_layers=tuple(layers[:count]))
+    why = f"int8 broke what is accepted; the {count} of {len(layers)} layers that it hurts most are in float"
+    return plan.with_variants([Asked(base.choice, variant, why)])
+
+
+def _probe_of(base: Planned, other: Planned) -> bool:
+    same = replace(other.variant, float_layers=()) == base.variant
+    return same and other.choice is base.choice and other is not base
