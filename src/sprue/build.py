@@ -327,7 +327,8 @@ def _in_the_final(tried: Tried, timing: Action | None) -> Result:
     result = tried.result
     if timing is None or result.state != "verified" or tried.planned.variant.id in timing.inputs:
         return result
-    return replace(result, state="refused", reason="not among the best trials of the search")
+    reason = "not among the best trials of the search"
+    return replace(result, state="refused", reason=reason, stood=result.state)
 
 
 def _conditions(

@@ -5,12 +5,12 @@ What differs from run to run (times) is in `measurements`, and nowhere else: no 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sprue import __version__
 from sprue.build import Build, TargetBuild, Tried
-from sprue.choosing.select import why
+from sprue.choosing.select import Result, why
 from sprue.judging.metric import is_own
 from sprue.machine import fingerprint
 from sprue.measuring.cost import per_million
@@ -66,6 +66,7 @@ def measurements(build: Build) -> dict[str, Any]:
         "variants": {
             f"{target.choice.target.id}/{tried.planned.variant.id}": {
                 **tried.result.measured.to_json(),
+                **_refusal(tried.result),
                 "price": per_million(target.choice.price, tried.result.timing),
             }
             for target in build.targets
@@ -74,6 +75,16 @@ def measurements(build: Build) -> dict[str, Any]:
         "conditions": {t.choice.target.id: t.conditions for t in build.targets},
         "actions": {n: o.entry.seconds for n, o in build.outcomes.items() if o.entry is not None},
     }
+
+
+def unmeasured(result: Result) -> Result:
+    """What would be known of a variant that nothing was measured of."""
+    return result if result.stood is None else replace(result, state=result.stood, reason="", stood=None)
+
+
+def _refusal(result: Result) -> dict[str, str]:
+    """Whether a variant gains anything is a matter of times, in which builds of the same inputs differ."""
+    return {} if result.stood is None else {"state": result.state, "why": result.reason}
 
 
 def toolchain(build: Build) -> dict[str, str]:
@@ -109,7 +120,8 @@ def _answers(build: Build) -> dict[str, Any] | None:
 
 
 def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:
-    result, variant = tried.result, tried.planned.variant
+    """As it stood before any measurement: that a variant was refused is in `measurements`."""
+    result, variant = unmeasured(tried.result), tried.planned.variant
     selected = tried is target.kept
     return {
         "target": target.choice.target.id,

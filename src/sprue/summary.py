@@ -123,7 +123,7 @@ def result_json(result: Result) -> dict[str, Any]:
     """A result without its target, which is said elsewhere, and without the longest lists of what was
     measured.
     """
-    values = {k: v for k, v in asdict(result).items() if k not in ("variant", "measured")}
+    values = {k: v for k, v in asdict(result).items() if k not in ("variant", "measured", "stood")}
     measured = result.measured.to_json()
     del measured["operators"]
     if measured["timing"] is not None:

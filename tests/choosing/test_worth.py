@@ -10,6 +10,7 @@ import pytest
 from sprue.backend import Variant
 from sprue.choosing.select import Result, nearest, select
 from sprue.choosing.worth import weighed
+from sprue.evidence import unmeasured
 from sprue.measuring.measured import Measured
 from sprue.measuring.timing import Timing
 from sprue.target import Target
@@ -48,11 +49,17 @@ def test_a_variant_has_to_be_faster_or_smaller_than_float(int8: Result, state: s
 def test_the_reason_has_the_figures() -> None:
     _, judged = weighed([result(FLOAT, 1.0), result(INT8, 1.5, 1100)], "latency")
     assert judged.reason == (
-        "not worth it: neither faster nor smaller than null-float32 (1100 bytes instead of 1000)"
+        "not worth it: neither faster nor smaller than null-float32 "
+        "(1.50 times its latency, 1100 bytes instead of 1000)"
     )
-    _, slower = weighed([result(FLOAT, 1.0), result(INT8, 1.51, 1100)], "latency")
-    assert slower.reason == judged.reason, "times stay out of what a bundle's id covers"
     assert select([judged], "latency") is None
+
+
+def test_what_was_refused_is_evidence_as_it_stood_since_a_bundles_id_covers_no_time() -> None:
+    lost = result(INT8, 1.5, 1100, state="prepared")
+    _, judged = weighed([result(FLOAT, 1.0), lost], "latency")
+    assert unmeasured(judged) == lost
+    assert unmeasured(lost) == lost
 
 
 def test_a_better_metric_is_a_gain_where_it_is_asked_for() -> None:

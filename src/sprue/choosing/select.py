@@ -22,7 +22,7 @@ from sprue.target import Target
 State = Literal["verified", "prepared", "refused", "failed"]
 
 WORDS: Mapping[Preference, str] = {
-    "latency": "the fastest",
+    "latency": "the fastest, or the smallest of those that are as fast as can be told,",
     "size": "the smallest",
     "metric": "the best metric",
     "cost": "the fewest core-seconds",
@@ -37,7 +37,8 @@ class Result:
 
     `reason` says why it failed or was refused. `broken`: it failed not by a judgement but by a crash, an
     error or a missing package, so that the build as a whole did not do what it was asked for. `over`: how
-    many times what is allowed it took of its tightest allowance; None where it could not be judged.
+    many times what is allowed it took of its tightest allowance; None where it could not be judged. `stood`:
+    the state that one had before it was refused, which no measurement has changed.
 
     `metric` lies between `metric_low` and `metric_high` with 95 % confidence, and is at most `drop_at_most`
     worse than the reference's with the recipe's (default: 95 %); `proven`: that is within what is accepted,
@@ -69,6 +70,7 @@ class Result:
     same_answer: float | None = None
     deflated: int | None = None
     over: float | None = None
+    stood: State | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
 
@@ -179,16 +181,11 @@ def choose(
 
 
 def why(winner: Result, results: Sequence[Result], prefer: Preference) -> str:
-    """The reason for a selection, in words."""
-    passed = [r for r in results if r.passed]
+    """The reason for a selection, in words that no time has a part in: a bundle's id covers them."""
+    passed = [r for r in results if r.passed or r.state == "refused"]
     if len(passed) == 1:
         return "the only candidate" if len(results) == 1 else "the only candidate that passed"
-    rivals = [r for r in passed if r.state == winner.state]
-    near = _best(rivals, prefer)
-    if prefer == "latency" and len(near) > 1:
-        return f"the smallest of those that are as fast as can be told, of {len(passed)} that passed"
-    words = WORDS[prefer]
-    return f"{words} of {len(passed)} that passed"
+    return f"{WORDS[prefer]} of {len(passed)} that passed"
 
 
 def _best(rivals: Sequence[Result], prefer: Preference) -> list[Result]:

@@ -35,7 +35,7 @@ def _weighed(result: Result, against: Result, prefer: Preference) -> Result:
         return result
     said = ", ".join(t for t in (_speed(result, against), _size(result, against)) if t)
     reason = f"not worth it: neither faster nor smaller than {against.variant.id} ({said})"
-    return replace(result, state="refused", reason=reason)
+    return replace(result, state="refused", reason=reason, stood=result.state)
 
 
 def _cheaper(result: Result, against: Result) -> bool:
@@ -62,7 +62,9 @@ def _size(result: Result, against: Result) -> str:
 
 
 def _speed(result: Result, against: Result) -> str:
-    """No times: what a verdict says is in files that the bundle's id covers."""
+    """Latency as a ratio, which says more than two times that another day has otherwise."""
+    if result.timing is not None and against.timing is not None:
+        return f"{times_as_long(against, result)[0]:.2f} times its latency"
     if result.instructions is not None and against.instructions is not None:
         return f"{result.instructions} instructions instead of {against.instructions}"
     return ""
