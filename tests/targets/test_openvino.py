@@ -67,6 +67,32 @@ def test_the_names_of_the_nodes_are_those_of_the_onnx(tiny_cnn: Case, tmp_path: 
     assert layers["relu/fq_output_0"] == "FakeQuantize"
 
 
+@pytest.mark.parametrize("reduction", ["ReduceMax", "ReduceMin"])
+def test_an_int8_layer_behind_an_extreme_is_right(reduction: str, tmp_path: Path) -> None:
+    """OpenVINO 2026.4 fuses rounding into the reduction: wrong by a tenth of the largest output."""
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(192, 15)).astype(np.float32)
+    nodes = [
+        helper.make_node(reduction, ["x", "axes"], ["most"], "most", keepdims=0),
+        helper.make_node("MatMul", ["most", "w"], ["y"], "layer"),
+    ]
+    held = [
+        helper.make_tensor("axes", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("w", FLOAT, weights.shape, weights.tobytes(), raw=True),
+    ]
+    border = [
+        helper.make_tensor_value_info(name, FLOAT, shape)
+        for name, shape in (("x", [None, 24, 192]), ("y", [None, 15]))
+    ]
+    graph = helper.make_graph(nodes, "g", border[:1], border[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    x = np.tanh(random.normal(size=(64, 24, 192))).astype(np.float32)
+    compiled((model, {"x": x}), "int8-static", tmp_path)
+    found = BACKEND.load(tmp_path, variant("int8-static")).run({"x": x})["y"]
+    expected = (x.max(axis=1) if reduction == "ReduceMax" else x.min(axis=1)) @ weights
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
 def test_inputs_and_outputs_keep_their_names_dtypes_and_free_batch(tiny_bilstm: Case, tmp_path: Path) -> None:
     import openvino as ov
 
