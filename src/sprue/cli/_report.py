@@ -129,7 +129,12 @@ def _worse(variant: Summary) -> str:
     bound = variant["drop_at_most"]
     if variant["drop"] is None or bound is None:
         return ""
-    return f"<={max(bound, 0.0):.4f}" + ("" if variant["proven"] else " *")
+    return f"<={max(bound, 0.0):.4f}" + (" *" if _unproven(variant) else "")
+
+
+def _unproven(variant: Summary) -> bool:
+    """Whether it passed as measured, but might be worse than accepted. What failed has its reason instead."""
+    return variant["proven"] is False and variant["state"] == "verified"
 
 
 def _price(price: Summary | None) -> str:
@@ -153,7 +158,7 @@ def _print_margins(summary: Summary) -> None:
         takes = " or ".join(str(n) for n in sorted(n for n in shared if n is not None))
         apart = f" (halves of {takes} each would keep the two apart)" if takes else ""
         click.echo(f"chosen and judged on the same {summary['reference']['samples']} samples{apart}")
-    if any(v["proven"] is False for t in summary["targets"] for v in t["variants"]):
+    if any(_unproven(v) for t in summary["targets"] for v in t["variants"]):
         click.echo("* within what is accepted as measured, but not proven to be: it takes more samples")
 
 
