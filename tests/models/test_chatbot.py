@@ -166,6 +166,33 @@ def test_the_recipes_that_training_writes_can_be_built(project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_chatbot_that_was_just_trained_is_built_into_a_bundle(clinc150: Path, tmp_path: Path) -> None:
+    """On 40 texts of each of 3 intents, in seconds: every target keeps an artifact."""
+    pytest.importorskip("torch", reason="needs torch (the extra `train`)")
+    for package in ("openvino", "nncf", "ai_edge_litert", "ai_edge_quantizer", "ziglang", "unicorn"):
+        pytest.importorskip(package, reason="needs the extras openvino, mobile and embedded")
+    chosen = ["--sample", "3", "--alone", "--texts", "40", "--out", str(tmp_path / "models" / "small")]
+    done = run("train.py", *chosen, data=clinc150)
+    assert done.returncode == 0, done.stderr
+    variants = ("onnxruntime-int8-dynamic", "openvino-int8-static", "tflite-int8-dynamic", "c-int8-static")
+    options = [o for v in variants for o in ("--variant", v)]  # a static .tflite of an LSTM takes 30 s
+    command = [sys.executable, "-m", "sprue", "build", "recipes/small.toml", "--json", "--cache", "cache"]
+    built = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    told = json.loads(built.stdout)
+    found = {v["variant"]: v for target in told["targets"] for v in target["variants"]}
+    assert {name: found[name]["state"] for name in variants} == dict.fromkeys(variants, "verified")
+    kept = {target["target"]: target["kept"] for target in told["targets"]}
+    assert set(kept) == {"server-cpu", "mobile", "cortex-m4"}
+    folder = tmp_path / told["bundle"]["folder"]
+    for target, variant in kept.items():
+        assert told["reference"]["value"] - found[variant]["metric"] <= 0.01
+        assert any((folder / "targets" / target).iterdir())
+    verified = [sys.executable, "-m", "sprue", "bundle", "verify", str(folder)]
+    assert subprocess.run(verified, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
 def test_a_fleet_has_other_intents_for_each_customer_and_grows(clinc150: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs torch (the extra `train`)")
     arguments = ["--alone", "--texts", "2", "--intents", "4", "--out", str(tmp_path)]
