@@ -128,7 +128,7 @@ def test_layers_that_are_to_stay_in_float_do(name: str, tiny_cnn: Case, build: B
         float(np.abs(runner.run(samples)["logits"] - expected[:20]).max())
         for runner in (whole, backend.load(tmp_path, mixed))
     ]
-    assert errors[1] < 0.1 * errors[0] or errors == [0, 0]
+    assert errors[1] < 0.1 * errors[0] or max(errors) < 1e-6, "the null backend's int8 is float32"
 
 
 @each_backend
@@ -336,6 +336,10 @@ def test_a_damaged_artifact_is_refused_without_a_crash_or_a_hang(
     assert [o for o in outcomes if o[0] == entry and o[1] != "flipped" and o[2] != "refused"] == []
 
 
+TELLING = ("c", "onnxruntime", "openvino", "tflite")
+"""Backends whose runtimes can be asked what each operator takes; a backend need not have one."""
+
+
 @pytest.mark.slow
 @each_variant
 @each_model
@@ -349,6 +353,9 @@ def test_operators_are_named_and_costed_where_the_artifact_itself_runs(
     found = runner.operators(sample)
     if runner.execution == "stand-in":
         assert found == (), "a stand-in says nothing of the artifact"
+        return
+    if not found:
+        assert name not in TELLING, "its runtime says what each operator takes"
         return
     kinds = {(o.seconds is None, o.instructions is None) for o in found}
     assert kinds in ({(False, True)}, {(True, False)}), "either seconds or instructions"
