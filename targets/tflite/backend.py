@@ -15,6 +15,7 @@ from sprue.canonical import canonical, digest, parse
 from sprue.errors import CheckError, SprueError
 from sprue.graph import inputs
 from sprue.passes.float_region import float_region
+from sprue.passes.masks import masking_nodes
 from sprue.passes.simplify import Simplify
 
 from .._findings import flash_findings
@@ -103,7 +104,8 @@ class Tflite:
                 "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in lowered.findings),
                 remedy=lowered.findings[0].remedy,
             )
-        data = _built(lowered, variant, calibration, float_region(model, variant.float_layers))
+        floats = [*float_region(model, variant.float_layers), *masking_nodes(model)]
+        data = _built(lowered, variant, calibration, floats)
         held = contents(data, ENTRY)
         _agree(held, lowered)
         interpreter(data, variant.settings.threads, ENTRY)

@@ -140,6 +140,24 @@ def test_an_output_beyond_the_calibrated_range_is_not_clipped(laid_out: bool, tm
     np.testing.assert_allclose(together.ravel(), [8, 8], rtol=0.02)
 
 
+def test_scores_beside_a_mask_of_minus_10000_are_not_rounded_to_its_steps(tmp_path: Path) -> None:
+    nodes = [
+        node("Gemm", ["x", "w"], ["scores"]),
+        node("Mul", ["hidden", "large"], ["mask"]),
+        node("Add", ["scores", "mask"], ["masked"]),
+        node("Softmax", ["masked"], ["shares"]),
+        node("Gemm", ["shares", "v"], ["y"]),
+    ]
+    weights: Arrays = {"w": weight(1, 16, 16), "v": weight(2, 16, 8), "large": np.array(-10000, np.float32)}
+    source = model(nodes, {"x": ["batch", 16], "hidden": ["batch", 16]}, ["y"], weights)
+    random = np.random.default_rng(0)
+    samples = {"x": random.standard_normal((40, 16)) * 4, "hidden": random.integers(0, 2, (40, 16))}
+    fed = {name: array.astype(np.float32) for name, array in samples.items()}
+    found = compiled(source, "int8-static", fed, tmp_path).run(fed)
+    expected = reference(source, fed)
+    assert worst(found, expected) < LIMITS["int8-static"]
+
+
 @each_case
 @pytest.mark.parametrize("precision", ["int8-dynamic", "int8-static"])
 def test_the_order_of_the_calibration_samples_does_not_show(
