@@ -16,8 +16,6 @@ from sprue.registry.protocol import ANYTHING, Descriptor, Taken
 SETTLE = 0.3
 """Seconds to wait at least; else SLOWER times as long as looking and writing took."""
 SLOWER = 4
-LOOKS = 5
-"""Times to look again for a ref that was written and is not there."""
 
 
 def claim(
@@ -42,11 +40,5 @@ def claim(
     # Also before telling somebody who has won: that may not be settled yet.
     time.sleep(max(SETTLE, SLOWER * (time.monotonic() - began)))
     there = resolve(ref)
-    for _ in range(LOOKS):
-        if there is not None:
-            break
-        # docker-registry takes a ref away for a moment while it writes another one over it
-        time.sleep(SETTLE)
-        there = resolve(ref)
     if there != what:
         raise Taken(ref, there, where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -72,15 +72,16 @@ class Web:
             raise self._failed(error) from error
         raise AssertionError
 
-    def expect(self, answer: httpx.Response, *statuses: int) -> None:
-        """Raises Unreachable for any other status, with what the server said of it."""
+    def expect(self, answer: httpx.Response, *statuses: int, passing: Collection[int] = ()) -> None:
+        """Raises Unreachable for any other status, with what the server said of it. `passing`: further ones
+        that may be others if it is asked again."""
         status = answer.status_code
         if status in statuses:
             return
         said = _message(self._some(answer))
         remedy = self._advice if status in (401, 403) else ""
         what = f"{status} {answer.reason_phrase} to {answer.request.method}{said}"
-        raise Unreachable(what, where=self.host, remedy=remedy, transient=status in TRANSIENT)
+        raise Unreachable(what, where=self.host, remedy=remedy, transient=status in {*TRANSIENT, *passing})
 
     def found(self, answer: httpx.Response) -> bool:
         """Whether it is there: 200 or 404. Raises Unreachable for any other status."""

@@ -10,7 +10,6 @@ says it is.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
@@ -46,8 +45,6 @@ SCHEMES = ("oci",)
 EXTRA = "oci"
 ACCEPT = {"Accept": f"{INDEX}, {MANIFEST}"}
 _REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
-AGAIN = 0.2
-"""Seconds before a manifest is sent again, times the attempts so far."""
 CONTINUED = 3
 """How often an upload is continued before it is given up."""
 
@@ -115,15 +112,11 @@ class OCI:
         if digest(data) != what.sha256:
             raise Wrong(f"{what.short}: the manifest to keep has another digest", where=self._where)
         headers = {"Content-Type": what.media_type, "Content-Length": str(len(data)), **(condition or {})}
-        for attempt in range(1 + CONTINUED):
-            with closing(self._web.ask("PUT", url, content=lambda: [data], headers=headers)) as answer:
-                if answer.status_code in (409, 412):
-                    raise _Refused("it is there already", where=self._where)
-                # docker-registry calls the digest invalid when several write manifests at once
-                if answer.status_code != 400 or attempt == CONTINUED:
-                    self._web.expect(answer, 201)
-                    return
-            time.sleep(AGAIN * (1 + attempt))
+        with closing(self._web.ask("PUT", url, content=lambda: [data], headers=headers)) as answer:
+            if answer.status_code in (409, 412):
+                raise _Refused("it is there already", where=self._where)
+            # docker-registry calls a right digest invalid when several write manifests at once
+            self._web.expect(answer, 201, passing=(400,))
 
     def _upload(self, what: Descriptor, content: Content) -> None:
         place = self._begin(what)
