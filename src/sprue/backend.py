@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, cast, runtime_che
 
 import sprue.targets
 from sprue.errors import SprueError, did_you_mean
-from sprue.target import Precision, Target
 from sprue.variant import Offer as Offer
 from sprue.variant import Variant as Variant
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from sprue.facts import Facts
+    from sprue.target import Precision, Target
 
     Samples = Mapping[str, NDArray[np.generic]]
     """Tensor name -> array [samples, ...]: axis 0 is the sample (batch) axis."""
