@@ -24,6 +24,11 @@ def join(inputs: Inputs, params: Params, out: Path) -> None:
     (out / "joined").write_bytes(b"".join(p.read_bytes() for p in inputs.values()) + params["text"].encode())
 
 
+def loaded(inputs: Inputs, params: Params, out: Path) -> None:
+    """Which of the named modules this process had imported before, one a line."""
+    (out / "loaded").write_text("\n".join(name for name in params["modules"] if name in sys.modules))
+
+
 def length(inputs: Inputs, params: Params, out: Path) -> None:
     """Different inputs of one length give the same output."""
     _say(params)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from sprue.engine.pool import Executor
 
-Opening: TypeAlias = "AbstractContextManager[Executor]"
+PRELOAD = ("numpy", "onnx")
+"""What the first action of every build imports."""
 
 kind = click.option(
     "--executor",
@@ -54,8 +55,8 @@ def executor(kind: str, address: str | None, jobs: int | None, memory: int | Non
         from sprue.engine.memory import default_budget
         from sprue.engine.pool import Pool
 
-        workers = jobs or cores()
-        with Pool(workers, max(1, cores() // workers), memory or default_budget()) as pool:
+        workers, budget = jobs or cores(), memory or default_budget()
+        with Pool(workers, max(1, cores() // workers), budget, preload=PRELOAD) as pool:
             yield pool
         return
     from sprue.engine.ray_pool import RayPool

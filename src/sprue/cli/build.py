@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sprue.build import Build
     from sprue.bundle.store import Store
     from sprue.engine.cache import Cache
+    from sprue.engine.pool import Executor
     from sprue.engine.run import Listener
     from sprue.engine.shared import Shared
     from sprue.history.gate import Baseline, Held
@@ -99,18 +100,20 @@ def command(
     left = [path for path in files if path not in recalled]
     if left:
         extended = {r.brief["extends"] for r in recalled.values()}
-        plans, wrong = _plans(
-            left,
-            asked,
-            timeout,
-            keep_going=keep_going and (len(files) > 1 or bool(shard.push)),
-            extended=extended,
-        )
-        baselines = asked.baselines(plans, _options.open_store(store))
         with opened.in_use():
-            with progress(opened, as_json=as_json, trace=trace) as listen:
-                pool = _executor.executor(executor, ray_address, jobs, memory)
-                with _remote.opened(remote_cache, remote_cache_write, opened, listen) as shared:
+            with _executor.executor(executor, ray_address, jobs, memory) as pool:
+                plans, wrong = _plans(
+                    left,
+                    asked,
+                    timeout,
+                    keep_going=keep_going and (len(files) > 1 or bool(shard.push)),
+                    extended=extended,
+                )
+                baselines = asked.baselines(plans, _options.open_store(store))
+                with (
+                    progress(opened, as_json=as_json, trace=trace) as listen,
+                    _remote.opened(remote_cache, remote_cache_write, opened, listen) as shared,
+                ):
                     built, held = _build(
                         plans, baselines, opened, pool, listen, shared, fail_fast=not keep_going
                     )
@@ -244,7 +247,7 @@ def _build(
     plans: list[Plan],
     baselines: dict[str, Baseline],
     cache: Cache,
-    executor: _executor.Opening,
+    pool: Executor,
     listen: Listener,
     shared: Shared | None,
     *,
@@ -253,13 +256,12 @@ def _build(
     """Build, and hold what there is a baseline for against it."""
     from sprue.build import build
 
-    with executor as pool:
-        built = build(plans, cache, pool, listen=listen, fail_fast=fail_fast, shared=shared)
-        if not baselines:
-            return built, {}
-        from sprue.history.gate import hold
+    built = build(plans, cache, pool, listen=listen, fail_fast=fail_fast, shared=shared)
+    if not baselines:
+        return built, {}
+    from sprue.history.gate import hold
 
-        return built, hold(built, baselines, cache, pool, listen=listen, shared=shared)
+    return built, hold(built, baselines, cache, pool, listen=listen, shared=shared)
 
 
 def _say(summaries: list[Summary], unchanged: list[int], seconds: float, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,10 +43,15 @@ class Pool:
 
     `memory`: the bytes that all workers together may use; when they use more, the largest is ended and its
     action fails, before the system chooses a victim. None: no limit.
+    `preload`: modules that every worker imports when it starts; the first starts at once, so that it does so
+    while the build is still being planned.
     """
 
-    def __init__(self, size: int, threads: int, memory: int | None = None) -> None:
+    def __init__(
+        self, size: int, threads: int, memory: int | None = None, *, preload: Sequence[str] = ()
+    ) -> None:
         self.size = size
+        self._preload = preload
         self._threads = threads
         self._memory = memory
         self._resident: dict[int, int] = {}
@@ -54,6 +59,7 @@ class Pool:
         self._all: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._early = self._started() if preload else None
 
     def run(self, job: Job) -> Entry:
         """Do a job. Raises ActionFailed. Called from several threads at once."""
@@ -89,8 +95,9 @@ class Pool:
         """Kill all workers and what they started. Whoever waits for one of them cleans up after it."""
         with self._lock:
             self._closed = True
-            idle, busy = self._idle, self._all.difference(self._idle)
-            self._idle = []
+            idle = [*self._idle, self._early] if self._early else self._idle
+            busy = self._all.difference(idle)
+            self._idle, self._early = [], None
             self._all.difference_update(idle)
         for worker in busy:
             _kill_group(worker)
@@ -121,9 +128,13 @@ class Pool:
                     return worker, False
                 self._all.discard(worker)  # it died between two actions, which is no fault of the next
                 _kill(worker)
-            worker = _start(self._threads)
-            self._all.add(worker)
+            worker, self._early = self._early or self._started(), None
             return worker, True
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        worker = _start(self._threads, self._preload)
+        self._all.add(worker)
+        return worker
 
     def _give_back(self, worker: subprocess.Popen[bytes], healthy: bool) -> None:
         with self._lock:
@@ -134,12 +145,12 @@ class Pool:
         _kill(worker)
 
 
-def _start(threads: int) -> subprocess.Popen[bytes]:
+def _start(threads: int, preload: Sequence[str]) -> subprocess.Popen[bytes]:
     """-P: what lies in the user's current folder must not shadow a library."""
     environment = dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(os.environ)
     search = os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "sprue.engine.worker"],
+        [sys.executable, "-P", "-m", "sprue.engine.worker", *preload],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment | {"PYTHONPATH": search},

@@ -1,9 +1,10 @@
-"""A worker process: `python -m sprue.engine.worker`. Does jobs one after the other, warm.
+"""A worker process: `python -m sprue.engine.worker [MODULE...]`. Does jobs one after the other, warm.
 
-It writes an empty line to standard output when it is ready. Then it reads one JSON message per line from
-standard input, and writes one JSON answer per line to what was standard output. A message is a job, or a
-bare request (for Ray's nodes, which have no cache). While an action runs, file descriptors 1 and 2 go to its
-log, so that no library can disturb the protocol. Heavy imports stay loaded between actions.
+It imports the modules and writes an empty line to standard output: it is ready. Then it reads one JSON
+message per line from standard input, and writes one JSON answer per line to what was standard output. A
+message is a job, or a bare request (for Ray's nodes, which have no cache). While an action runs, file
+descriptors 1 and 2 go to its log, so that no library can disturb the protocol. Heavy imports stay loaded
+between actions.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ def main() -> None:
     os.dup2(nothing, 1)
     waiting: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
+    for module in sys.argv[1:]:
+        # If it cannot be imported, the action that needs it says so, and its log keeps why.
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
     answers.write("\n")
     answers.flush()
     while True:
