@@ -7,13 +7,14 @@ put in its place, so both round an int32 sum times a float32 factor.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from .host import Program, build
+from .host import PLAIN, Program, build
 from .models import Array, chain, reference, single, source
 
 pytestmark = [
@@ -181,6 +182,26 @@ def test_every_element_equals_onnxruntimes(name: str, program: Program) -> None:
     assert got.dtype == wanted.dtype
     assert len(np.unique(wanted)) > 8, "the case is too tame to show anything"
     np.testing.assert_array_equal(got, wanted)
+
+
+def test_an_optimising_compiler_keeps_every_call(tmp_path: Path) -> None:
+    """GCC 12 at -O2 dropped a DequantizeLinear whose floats a Softmax in place of them read."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "xs", "xz"], ["real"], "dequantize"),
+        helper.make_node("Softmax", ["real"], ["soft"], "softmax"),
+        helper.make_node("QuantizeLinear", ["soft", "ys", "yz"], ["y0"], "quantize"),
+    ]
+    constants: dict[str, Array] = {
+        "xs": np.array(0.05, np.float32), "xz": np.array(3, np.int8),
+        "ys": np.array(1 / 256, np.float32), "yz": np.array(-128, np.int8),
+    }  # fmt: skip
+    feeds = {"x": codes("int8", 1, 12)}
+    model = chain(nodes, feeds, constants, "y0", TensorProto.INT8)
+    (wanted,) = reference(model, feeds).values()
+    for level in ("-O1", "-O2", "-O3", "-Os"):
+        (tmp_path / level).mkdir()
+        got = build(tmp_path / level, [source(model, "m0")], (*PLAIN, level)).run(0, feeds)["y0"]
+        np.testing.assert_array_equal(got, wanted, err_msg=level)
 
 
 def test_the_integer_operators_of_onnx_run_on_the_same_kernels(
