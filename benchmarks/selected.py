@@ -58,9 +58,9 @@ prefer    = "latency"
 class Encoder(nn.Module):  # type: ignore[misc]  # torch is Any
     """BERT's encoder, without its pooler: tokens int64 [batch, length] -> logits float32 [batch, CLASSES]."""
 
-    def __init__(self, width: int, layers: int, length: int, ratio: int = 4) -> None:
+    def __init__(self, width: int, layers: int, length: int, ratio: int = 4, words: int = WORDS) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(WORDS, width)
+        self.embedding = nn.Embedding(words, width)
         self.layers = nn.ModuleList(_layer(width, ratio) for _ in range(layers))
         self.classifier = nn.Linear(width, CLASSES)
         self.register_buffer("mask", torch.zeros(1, 1, 1, length))
@@ -143,7 +143,7 @@ def write_project(folder: Path, name: str, case: Case, samples: int) -> Path:
     model = folder / "models" / name
     model.mkdir(parents=True)
     calibration, evaluation = case.samples(32, 1), case.samples(samples, 2)
-    onnx.save(_exported(net, torch.from_numpy(evaluation[:2])), model / "model.onnx")
+    onnx.save(exported(net, torch.from_numpy(evaluation[:2])), model / "model.onnx")
     session = ort.InferenceSession(model / "model.onnx", providers=["CPUExecutionProvider"])
     label = np.concatenate([session.run(None, {"x": row[None]})[0].argmax(axis=1) for row in evaluation])
     np.savez(model / "calibration.npz", x=calibration)
@@ -155,7 +155,7 @@ def write_project(folder: Path, name: str, case: Case, samples: int) -> Path:
     return model / "model.onnx"
 
 
-def _exported(net: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
+def exported(net: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
     data = io.BytesIO()
     axes = {"x": {0: "batch"}, "logits": {0: "batch"}}
     with warnings.catch_warnings():

@@ -6,6 +6,7 @@ gives the same bytes, whichever machine exported it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from sprue.errors import SprueError
 
 MAX_MODEL_BYTES = 2 * 2**30 - 1
 """protobuf's own limit: of a model with all of its weights."""
+MAX_INFERRED = 1024
+"""Elements of a constant whose values shape inference may need."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,42 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
     for value in made.graph.output:
         value.type.tensor_type.ClearField("shape")
     del made.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(made, data_prop=True)
+    return infer_shapes(made)
+
+
+def infer_shapes(model: ModelProto) -> ModelProto:
+    """A copy with the shapes that ONNX infers, shape arithmetic followed. Raises onnx's InferenceError.
+
+    Of large weights inference needs the shapes only: it goes without them, who would be copied three times.
+    """
+    bare = ModelProto()
+    _copy_fields(model, bare, but="graph")
+    _copy_fields(model.graph, bare.graph, but="initializer")
+    fed = {v.name for v in bare.graph.input}
+    count = len(bare.graph.input)
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= MAX_INFERRED:
+            bare.graph.initializer.append(tensor)
+        elif tensor.name not in fed:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            bare.graph.input.append(value)
+    made = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    del made.graph.input[count:]
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(model.graph.initializer)
+    return made
+
+
+def _copy_fields(source: ModelProto | GraphProto, target: ModelProto | GraphProto, *, but: str) -> None:
+    for field, value in source.ListFields():
+        if field.name == but:
+            continue
+        if hasattr(value, "extend"):
+            getattr(target, field.name).extend(value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(target, field.name).CopyFrom(value)
+        else:
+            setattr(target, field.name, value)
 
 
 def non_finite_weights(model: ModelProto) -> list[str]:

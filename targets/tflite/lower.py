@@ -150,7 +150,7 @@ class _Walk:
             return
         self.graph.hint = next(n for n in node.output if n)
         self.graph.node = name
-        outputs = [self._value(n, types) for n in node.output]
+        outputs = [self._value(n, types) for n in self._wanted(node)]
         inputs = [self.values[n] if n else None for n in node.input]
         attributes = onnx_graph.attributes(node)
         try:
@@ -158,6 +158,10 @@ class _Walk:
             self._bind(outputs, made)
         except Unsupported as reason:
             self._expanded(node, name, opset, depth, reason.reason, reason.remedy)
+
+    def _wanted(self, node: NodeProto) -> list[str]:
+        """The outputs of a node; "" for those behind the first that nobody reads: exporters name all."""
+        return [n if n == node.output[0] or self.uses[n] else "" for n in node.output]
 
     def _types(self, node: NodeProto, opset: int) -> dict[str, fold.Known]:
         types = {n: self.facts[n] for n in node.output if n in self.facts}

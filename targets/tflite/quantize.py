@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 LSTM_WEIGHTS = slice(1, 9)
 """The inputs of UNIDIRECTIONAL_SEQUENCE_LSTM that hold matrices."""
-MIN_WEIGHTS = 64
-"""Elements. A smaller constant is not worth the operation that would unpack it, nor the precision."""
+MIN_WEIGHTS = 128
+"""Elements. A smaller constant is not worth the operation that would unpack it: some 200 bytes."""
 MIN_ROW = 48
 """Columns. A scale and a zero point take 12 bytes a row."""
 QUANTIZED_OPS = frozenset(
@@ -281,7 +281,6 @@ def _worth_halving(tensor: Tensor) -> bool:
         tensor.data is not None
         and tensor.dtype == np.float32
         and tensor.data.size >= MIN_WEIGHTS
-        and sum(d > 1 for d in tensor.shape) > 1
         and bool((np.abs(tensor.data) <= np.finfo(np.float16).max).all())
     )
 

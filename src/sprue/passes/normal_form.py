@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
+from sprue import graph
 from sprue.errors import SprueError
 from sprue.graph import normalise
 
@@ -33,7 +34,7 @@ def normal_form(model: ModelProto) -> ModelProto:
 def infer_shapes(model: ModelProto) -> ModelProto:
     """Shape inference that follows shape arithmetic. Raises SprueError when the shapes contradict."""
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return graph.infer_shapes(model)
     except onnx.shape_inference.InferenceError as error:
         raise SprueError(
             f"the shapes of the ONNX graph contradict each other: {str(error).splitlines()[0]}",

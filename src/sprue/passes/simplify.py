@@ -103,6 +103,7 @@ def _optimised(model: ModelProto) -> ModelProto:
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.disable_prepacking", "1")  # nothing is run
         with quiet():
             ort.InferenceSession(serialise(model), options, providers=["CPUExecutionProvider"])
         return onnx.load_model_from_string(path.read_bytes())

@@ -128,6 +128,17 @@ def test_a_gelu_that_is_written_out_is_one_operation(order: str, tmp_path: Path)
     assert worst(actual, reference(source, samples)) < EXACT
 
 
+@pytest.mark.parametrize("read", [0, 1], ids=["sequence", "last state"])
+def test_an_lstm_is_fused_when_outputs_that_nobody_reads_have_names(read: int) -> None:
+    """As torch writes them."""
+    weights: Arrays = {"W": weight(1, 1, 16, 3), "R": weight(2, 1, 16, 4), "B": weight(3, 1, 32)}
+    lstm = node("LSTM", ["x", "W", "R", "B"], ["y", "last", "cell"], hidden_size=4)
+    source = model([lstm, node("Relu", [lstm.output[read]], ["z"])], {"x": [5, 2, 3]}, ["z"], weights)
+    assert operations(source)["UNIDIRECTIONAL_SEQUENCE_LSTM"] == 1
+    samples: Arrays = {"x": weight(4, 5, 2, 3)}
+    assert worst(lowered_runner(source).run(samples), reference(source, samples)) < EXACT
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("start", ["none", "constant", "input"])
 def test_an_lstm_starts_anew_at_each_run(direction: str, start: str) -> None:
