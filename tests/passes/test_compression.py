@@ -17,9 +17,10 @@ from sprue.errors import CheckError
 from sprue.graph import serialise, weights
 from sprue.passes.cluster import Cluster, shared
 from sprue.passes.compression import compression_passes
+from sprue.passes.layer_weights import layer_weights
 from sprue.passes.prune_channels import PruneChannels
 from sprue.passes.simplify import Simplify
-from sprue.passes.sparsify import Sparsify, layer_weights
+from sprue.passes.sparsify import Sparsify
 from sprue.variant import Compression
 
 DEAD = (1, 4)

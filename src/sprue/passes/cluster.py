@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
 
 from sprue.errors import CheckError
-from sprue.graph import normalise
-from sprue.passes.normal_form import normal_form
-from sprue.passes.sparsify import layer_weights
+from sprue.passes.layer_weights import Weights, with_layer_weights
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from sprue.backend import Samples
 
 Double = NDArray[np.float64]
@@ -50,17 +49,17 @@ class Cluster:
 
     def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
         """The clustered model. Raises CheckError when no layer has weights."""
-        made = normalise(model)
-        found = list(layer_weights(made))
-        if not found:
+        made = with_layer_weights(model, self._clustered)
+        if made is None:
             raise CheckError("no layer has weights that could share values", remedy="leave out `cluster`")
-        for tensor in found:
-            values = numpy_helper.to_array(tensor).copy()
-            trained = values != 0
-            count = self.count if trained.all() else self.count - 1
-            values[trained] = shared(values[trained].astype(np.float64), count).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-        return normal_form(made)
+        return made
+
+    def _clustered(self, weights: Weights) -> Weights:
+        values = weights.copy()
+        trained = values != 0
+        count = self.count if trained.all() else self.count - 1
+        values[trained] = shared(values[trained].astype(np.float64), count).astype(np.float32)
+        return values
 
 
 def shared(values: Double, count: int) -> Double:

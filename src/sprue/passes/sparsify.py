@@ -6,20 +6,18 @@ no file smaller before it is compressed. The build says so with figures, and ref
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from onnx import ModelProto, TensorProto, numpy_helper
 
 from sprue.errors import CheckError
-from sprue.graph import normalise
-from sprue.passes.masks import WEIGHTED
-from sprue.passes.normal_form import nodes, normal_form
+from sprue.passes.layer_weights import Weights, with_layer_weights
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from sprue.backend import Samples
 
 
@@ -48,21 +46,13 @@ class Sparsify:
 
     def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
         """The sparse model. Raises CheckError when no layer has weights."""
-        made = normalise(model)
-        found = list(layer_weights(made))
-        if not found:
+        made = with_layer_weights(model, self._sparse)
+        if made is None:
             raise CheckError("no layer has weights that could become zero", remedy="leave out `sparsity`")
-        for tensor in found:
-            values = numpy_helper.to_array(tensor).copy()
-            order = np.argsort(np.abs(values), axis=None, kind="stable")
-            values.reshape(-1)[order[: int(self.share * values.size)]] = 0
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-        return normal_form(made)
+        return made
 
-
-def layer_weights(model: ModelProto) -> Iterator[TensorProto]:
-    """The float32 matrices and kernels of the layers, each once."""
-    multiplied = {name for n in nodes(model.graph) if n.op_type in WEIGHTED for name in n.input[1:]}
-    for tensor in model.graph.initializer:
-        if tensor.name in multiplied and tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
-            yield tensor
+    def _sparse(self, weights: Weights) -> Weights:
+        values = weights.copy()
+        order = np.argsort(np.abs(values), axis=None, kind="stable")
+        values.reshape(-1)[order[: int(self.share * values.size)]] = 0
+        return values
