@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 from sprue.durable import owned_folder
@@ -109,12 +109,18 @@ def _is_good(path: Path) -> bool:
 
 
 def _digest(place: str, buffer: memoryview) -> str:
-    """The sha256 of a file; ABSENT if it was collected since it was listed, "" if it cannot be read."""
-    seen = hashlib.sha256()
+    """The sha256 of a file; ABSENT if it was collected since it was listed, "" if it cannot be read.
+
+    Bare system calls: a stream object for each small file costs a thirtieth of the rate.
+    """
     try:
-        with FileIO(place) as stream:
-            while count := stream.readinto(buffer):
+        file = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            seen = hashlib.sha256()
+            while count := os.readv(file, [buffer]):
                 seen.update(buffer[:count])
+        finally:
+            os.close(file)
     except FileNotFoundError:
         return ABSENT
     except OSError:
