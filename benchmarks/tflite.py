@@ -43,6 +43,7 @@ if __name__ == "__main__":  # run as a script: other benchmarks and the models a
 
 from benchmarks.selected import CASES, Encoder, exported  # noqa: E402
 from models.mlperf_tiny import import_tflite  # noqa: E402
+from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
 
 PEER = "onnx2tf==2.6.9"
 PYTHONS = ("python3.14", "python3.13", "python3.12")
@@ -113,7 +114,7 @@ def networks(only: list[str], rounds: int) -> Iterator[tuple[str, Network]]:
     for name, original in TINY.items():
         path = DATA / f"{original.float_file}.tflite"
         if name in only and path.is_file():
-            model = import_tflite.Rebuilt(path.read_bytes()).model
+            model = rebuild(path.read_bytes())
             dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]
             random = np.random.default_rng(3)
             rows = random.uniform(original.low, original.high, (rounds + 1, *dims)).astype(np.float32)

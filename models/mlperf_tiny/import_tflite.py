@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 PROJECT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":  # run as a script: the other modules are found from the checkout's root
+    sys.path[0] = str(PROJECT)
+
+from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
+
 SEED, CALIBRATION, EVALUATION = 20261125, 64, 64
 
 
@@ -61,135 +64,11 @@ precision = ["int8"]
 """
 
 
-class Rebuilt:
-    """The ONNX graph of a TFLite file of convolutions, pools, additions and dense layers; NCHW inside.
-
-    `model`: input `x` with a free batch axis, output `y`. Raises ValueError for any other operation.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        from sprue.targets.tflite.flatbuffer import read, schema
-
-        self.s, self.file = schema(), read(data)
-        self.graph = self.file.subgraphs[0]
-        self.codes = {v: k for k, v in vars(self.s.BuiltinOperator).items() if isinstance(v, int)}
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: dict[str, NDArray[Any]] = {}
-        shape = self.shape(self.graph.inputs[0])
-        first = self.add("Transpose", ["x"], perm=[0, 3, 1, 2]) if len(shape) == 4 else "x"
-        self.values = {int(self.graph.inputs[0]): first}
-        for operation in self.graph.operators:
-            self.values[int(operation.outputs[0])] = self.rebuilt(operation)
-        self.add("Identity", [self.values[int(self.graph.outputs[0])]], output="y")
-        self.model = self.finished(shape, self.shape(self.graph.outputs[0]))
-
-    def finished(self, inputs: list[int], outputs: list[int]) -> ModelProto:
-        kind = TensorProto.FLOAT
-        graph = helper.make_graph(
-            self.nodes,
-            "mlperf_tiny",
-            [helper.make_tensor_value_info("x", kind, ["batch", *inputs[1:]])],
-            [helper.make_tensor_value_info("y", kind, ["batch", *outputs[1:]])],
-            [numpy_helper.from_array(value, name) for name, value in self.weights.items()],
-        )
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-        onnx.checker.check_model(made, full_check=True)
-        return made
-
-    def rebuilt(self, operation: Any) -> str:
-        """The name of the value that the operation's ONNX nodes give."""
-        code = self.file.operatorCodes[operation.opcodeIndex]
-        name = self.codes[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        known = {
-            "CONV_2D": self.convolution,
-            "DEPTHWISE_CONV_2D": self.depthwise,
-            "AVERAGE_POOL_2D": self.average_pool,
-            "ADD": self.addition,
-            "RESHAPE": self.reshape,
-            "FULLY_CONNECTED": self.dense,
-            "SOFTMAX": self.softmax,
-        }
-        if name not in known:
-            raise ValueError(f"the operation {name} is none of {', '.join(known)}")
-        return known[name](operation, operation.builtinOptions)
-
-    def add(self, op: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
-        name = output or f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], f"{op}_{len(self.nodes)}", **attributes))
-        return name
-
-    def constant(self, index: int) -> NDArray[Any]:
-        """A tensor's numbers; int8 ones times their scale, one for all or one for each of its channels."""
-        tensor = self.graph.tensors[index]
-        raw = np.asarray(self.file.buffers[tensor.buffer].data, np.uint8)
-        if tensor.type != self.s.TensorType.INT8:
-            return raw.view(np.float32).reshape(self.shape(index))
-        q = tensor.quantization
-        along = [-1 if i == q.quantizedDimension else 1 for i in range(len(tensor.shape))]
-        scale, zero = (np.asarray(a).reshape(along) for a in (q.scale, q.zeroPoint))
-        stored = raw.view(np.int8).reshape(self.shape(index)).astype(np.float32)
-        made: NDArray[Any] = ((stored - zero) * scale).astype(np.float32)
-        return made
-
-    def weight(self, value: NDArray[Any]) -> str:
-        name = f"w{len(self.weights)}"
-        self.weights[name] = np.ascontiguousarray(value)
-        return name
-
-    def shape(self, index: int) -> list[int]:
-        return [int(d) for d in self.graph.tensors[index].shape]
-
-    def activated(self, name: str, options: Any) -> str:
-        kinds = self.s.ActivationFunctionType
-        if options.fusedActivationFunction == kinds.RELU6:
-            return self.add("Clip", [name, *(self.weight(np.array(v, np.float32)) for v in (0, 6))])
-        return self.add("Relu", [name]) if options.fusedActivationFunction == kinds.RELU else name
-
-    def padding(self, options: Any) -> str:
-        return "SAME_UPPER" if options.padding == self.s.Padding.SAME else "VALID"
-
-    def convolution(self, operation: Any, options: Any) -> str:
-        return self.convolved(operation, options, self.constant(operation.inputs[1]).transpose(0, 3, 1, 2), 1)
-
-    def depthwise(self, operation: Any, options: Any) -> str:
-        w = self.constant(operation.inputs[1]).transpose(3, 0, 1, 2)
-        return self.convolved(operation, options, w, w.shape[0] // options.depthMultiplier)
-
-    def convolved(self, operation: Any, options: Any, w: NDArray[np.float32], group: int) -> str:
-        x = self.values[int(operation.inputs[0])]
-        inputs = [x, self.weight(w), self.weight(self.constant(operation.inputs[2]))]
-        strides = [options.strideH, options.strideW]
-        made = self.add("Conv", inputs, auto_pad=self.padding(options), strides=strides, group=group)
-        return self.activated(made, options)
-
-    def average_pool(self, operation: Any, options: Any) -> str:
-        size, strides = [options.filterHeight, options.filterWidth], [options.strideH, options.strideW]
-        x = self.values[int(operation.inputs[0])]
-        padding = self.padding(options)
-        return self.add("AveragePool", [x], kernel_shape=size, strides=strides, auto_pad=padding)
-
-    def addition(self, operation: Any, options: Any) -> str:
-        return self.activated(self.add("Add", [self.values[int(i)] for i in operation.inputs]), options)
-
-    def reshape(self, operation: Any, options: Any) -> str:
-        x = self.add("Transpose", [self.values[int(operation.inputs[0])]], perm=[0, 2, 3, 1])
-        return self.add("Reshape", [x, self.weight(np.array([-1, *self.shape(operation.outputs[0])[1:]]))])
-
-    def dense(self, operation: Any, options: Any) -> str:
-        inputs = [self.values[int(operation.inputs[0])], self.weight(self.constant(operation.inputs[1]))]
-        if len(operation.inputs) > 2 and operation.inputs[2] >= 0:
-            inputs.append(self.weight(self.constant(operation.inputs[2])))
-        return self.activated(self.add("Gemm", inputs, transB=1), options)
-
-    def softmax(self, operation: Any, options: Any) -> str:
-        return self.add("Softmax", [self.values[int(operation.inputs[0])]], axis=-1)
-
-
 def write(name: str, original: Original, data: Path, out: Path) -> None:
     """The model's folder and its recipe in the project `out`."""
     import onnxruntime as ort
 
-    made = Rebuilt((data / f"{original.float_file}.tflite").read_bytes()).model
+    made = rebuild((data / f"{original.float_file}.tflite").read_bytes())
     folder = out / "models" / name
     folder.mkdir(parents=True, exist_ok=True)
     (out / "recipes").mkdir(exist_ok=True)

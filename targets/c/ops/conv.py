@@ -243,13 +243,19 @@ def requantization(node: Node, x: Quant, w: Quant) -> dict[str, object]:
     """
     if node.result is None:
         return {"type": "float", "result": None}
-    low, high, q = node.result.low, node.result.high, node.result
-    if node.clamp is not None:
-        if node.clamp.low is not None:
-            low = max(low, _code(node.clamp.low, q))
-        if node.clamp.high is not None:
-            high = min(high, _code(node.clamp.high, q))
-    return {"type": q.dtype.name + "_t", "result": {"zero": int(q.zero), "low": low, "high": max(low, high)}}
+    low, high = requantization_limits(node.clamp, node.result)
+    result = {"zero": int(node.result.zero), "low": low, "high": high}
+    return {"type": node.result.dtype.name + "_t", "result": result}
+
+
+def requantization_limits(clamp: Clamp | None, result: Quant) -> tuple[int, int]:
+    """The smallest and the largest integer that a result may be."""
+    low, high = result.low, result.high
+    if clamp is not None and clamp.low is not None:
+        low = max(low, _code(clamp.low, result))
+    if clamp is not None and clamp.high is not None:
+        high = min(high, _code(clamp.high, result))
+    return low, max(low, high)
 
 
 def _code(value: float, quant: Quant) -> int:

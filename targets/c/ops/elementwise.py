@@ -133,8 +133,13 @@ def lower_elementwise(node: Node, graph: Graph, _effort: object) -> list[Step]:
     return [elementwise(node, graph, names, _expression(node, dtype), node.outputs[0])]
 
 
-def elementwise(node: Node, graph: Graph, names: list[str], expression: str, output: str) -> Call:
-    """One call that computes `expression` of a, b, c, ... (the tensors `names`) for each element."""
+def elementwise(
+    node: Node, graph: Graph, names: list[str], expression: str, output: str, *, stored: bool = False
+) -> Call:
+    """One call that computes `expression` of a, b, c, ... (the tensors `names`) for each element.
+
+    `stored`: of the integers that quantized tensors hold, as int32_t; the result is to be such an integer.
+    """
     result = graph.value(output)
     positions = [node.inputs.index(n) for n in names]
     strides = [broadcast(graph.value(n).shape, result.shape) for n in names]
@@ -144,16 +149,16 @@ def elementwise(node: Node, graph: Graph, names: list[str], expression: str, out
         dtype = graph.value(name).dtype
         quant = node.quants.get(position)
         at = f"x{number}[{index(nest, number)}]"
-        load = at if quant is None else dequantize(at, quant)
-        kind = c_type(dtype if quant is None else np.dtype(np.float32))
+        load = at if quant is None or stored else dequantize(at, quant)
+        kind = "int32_t" if stored else c_type(dtype if quant is None else np.dtype(np.float32))
         operands.append({"type": c_type(dtype), "kind": kind, "letter": "abcdefgh"[number], "load": load})
-    made = _clamped(expression, node.clamp)
+    made = expression if stored else _clamped(expression, node.clamp)
     params = {
         "operands": operands,
         "nest": nest,
         "type": c_type(result.dtype),
         "at": index(nest, len(names)),
-        "expression": made if node.result is None else quantize(made, node.result),
+        "expression": made if node.result is None or stored else quantize(made, node.result),
     }
     flat = [n for n in dict.fromkeys(names) if graph.value(n).size == result.size]
     reuse = tuple((output, n) for n in flat if graph.value(n).dtype.itemsize >= result.dtype.itemsize)
@@ -320,7 +325,8 @@ INTEGER = {
 }
 OPERATORS = {
     **dict.fromkeys(
-        (*FLOAT_UNARY, *FLOAT_BINARY, *INTEGER_UNARY, *INTEGER_BINARY, *COMPARISONS, *LOGICAL, "Mean"),
+        {*FLOAT_UNARY, *FLOAT_BINARY, *INTEGER_UNARY, *INTEGER_BINARY, *COMPARISONS, *LOGICAL, "Mean"}
+        - {"Add", "Sub"},  # in sums.py
         lower_elementwise,
     ),
     "Clip": lower_clip,

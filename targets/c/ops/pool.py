@@ -1,7 +1,8 @@
 """Pools over windows and over whole planes, float and 8-bit.
 
-Without padding the result may take the place of the input: the windows are visited in the order in which
-they begin, and a result never lies behind the first element that is still to be read.
+Averages of 8-bit tensors are rounded once, from the int32 sum. Without padding the result may take the place
+of the input: the windows are visited in the order in which they begin, and a result never lies behind the
+first element that is still to be read.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def lower_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
     shape = window(node, x.shape, node.integers("kernel_shape", ()), y.shape)
     if not node.quantized and x.dtype != np.float32:
         raise Unsupported(f"AveragePool of {x.dtype} has no C kernel", "cast it to float32")
-    include = bool(node.integer("count_include_pad", 0))
+    include = bool(node.integer("count_include_pad", 0)) and shape.padded
     rank = len(x.shape) - 2
     pads = node.integers("pads", [0] * 2 * rank) if node.text("auto_pad", "NOTSET") == "NOTSET" else None
     ends = list(pads[rank:]) if pads is not None else list(shape.after[2 - rank :])
@@ -64,6 +65,8 @@ def lower_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
         "bounds": bounds if rank == 2 else [1, *bounds],
         **_average_types(node, graph),
     }
+    if keeps_codes(node) and not include:
+        params |= {"codes": True, "zero": 0}
     reuse = (
         ((node.outputs[0], node.inputs[0]),)
         if not shape.padded and x.dtype.itemsize >= y.dtype.itemsize
@@ -83,6 +86,7 @@ def _average_types(node: Node, graph: Graph) -> dict[str, object]:
             "zero": 0,
             "factor": "1.0f",
             "result": None,
+            "codes": False,
         }
     quant, result = node.quants[0], node.result
     factor = quant.scale if result is None else np.float32(quant.scale / result.scale)
@@ -94,7 +98,16 @@ def _average_types(node: Node, graph: Graph) -> dict[str, object]:
         "zero": int(quant.zero),
         "factor": c_float(float(factor)),
         "result": limits,
+        "codes": False,
     }
+
+
+def keeps_codes(node: Node) -> bool:
+    """Quantized alike on both sides, so that the mean of the stored integers is the result.
+
+    Halves are rounded away from zero, as TFLite's kernels do and onnxruntime's do not.
+    """
+    return node.result is not None and same(node.quants[0], node.result)
 
 
 def lower_global_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -109,6 +122,8 @@ def lower_global_average_pool(node: Node, graph: Graph, _effort: object) -> list
             np.float32(size) if node.result is None else np.float32(node.result.scale * np.float32(size))
         )
         params["factor"] = c_float(float(np.float32(scale / divisor)))
+    if keeps_codes(node):
+        params |= {"codes": True, "zero": 0}
     reuse = ((node.outputs[0], node.inputs[0]),) if x.dtype.itemsize >= y.dtype.itemsize else ()
     return [Call("pool_global.c.j2", params, (Read(node.inputs[0]), Write(node.outputs[0])), reuse)]
 

@@ -21,6 +21,7 @@ from .build import lowered_runner, reference, worst
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
 DATA = Path(os.environ.get("SPRUE_DATA", str(Path(__file__).parents[4] / "shared" / "data"))) / "mlperf-tiny"
+FOLDER = Path(__file__).parents[3] / "models" / "mlperf_tiny"
 FILES = ["ad01_fp32", "pretrainedResnet", "vww_96_float"]
 """Not kws_ref_model_float32, whose weights are int8 whatever its name says."""
 each_file = pytest.mark.parametrize("name", FILES)
@@ -30,18 +31,16 @@ pytestmark = pytest.mark.skipif(
 
 
 def _module() -> ModuleType:
-    """`import_tflite.py`: it stands in no package."""
-    place = Path(__file__).parents[3] / "models" / "mlperf_tiny" / "import_tflite.py"
-    spec = importlib.util.spec_from_file_location("import_tflite", place)
+    """`rebuild.py`: it stands in no package."""
+    spec = importlib.util.spec_from_file_location("rebuild", FOLDER / "rebuild.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-importer = _module()
+rebuild = _module().rebuild
 
 
 def theirs(data: bytes) -> Any:
@@ -69,7 +68,7 @@ def test_a_rebuilt_network_is_the_same_no_larger_and_as_fast(
     from sprue.passes.simplify import Simplify
 
     data = (DATA / f"{name}.tflite").read_bytes()
-    rebuilt = importer.Rebuilt(data).model
+    rebuilt = rebuild(data)
     start = time.perf_counter()
     lowered = lower(Simplify(batch=1).apply(rebuilt, {}))
     made = pack(lowered.inputs, lowered.outputs)
@@ -93,7 +92,7 @@ def test_a_rebuilt_network_is_the_same_no_larger_and_as_fast(
 @each_file
 def test_its_onnx_agrees_with_the_float_original(name: str) -> None:
     data = (DATA / f"{name}.tflite").read_bytes()
-    rebuilt, original = importer.Rebuilt(data).model, theirs(data)
+    rebuilt, original = rebuild(data), theirs(data)
     shape = [d.dim_value for d in rebuilt.graph.input[0].type.tensor_type.shape.dim][1:]
     for seed in range(4):
         x = np.random.default_rng(seed).standard_normal((1, *shape)).astype(np.float32)
@@ -119,7 +118,7 @@ def with_float_weights(data: bytes) -> bytes:
 def test_keyword_spotting_agrees_once_its_weights_are_floats() -> None:
     """As it is, LiteRT rounds the activations of every layer, whatever its name `float32` says."""
     data = (DATA / "kws_ref_model_float32.tflite").read_bytes()
-    rebuilt, original = importer.Rebuilt(data).model, theirs(with_float_weights(data))
+    rebuilt, original = rebuild(data), theirs(with_float_weights(data))
     random = np.random.default_rng(0)
     for _ in range(8):
         x = random.uniform(-123, 25, (1, 49, 10, 1)).astype(np.float32)
@@ -128,7 +127,7 @@ def test_keyword_spotting_agrees_once_its_weights_are_floats() -> None:
 
 @pytest.mark.slow
 def test_the_project_that_it_writes_can_be_checked(tmp_path: Path) -> None:
-    script = [sys.executable, str(Path(importer.__file__ or "")), "--out", str(tmp_path)]
+    script = [sys.executable, str(FOLDER / "import_tflite.py"), "--out", str(tmp_path)]
     variables = {**os.environ, "SPRUE_DATA": str(DATA.parent)}
     subprocess.run(script, check=True, env=variables, stdout=subprocess.DEVNULL)
     recipes = sorted((tmp_path / "recipes").iterdir())
