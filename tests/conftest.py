@@ -153,14 +153,17 @@ def sprue(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
 def sprue_here(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Done]:
-    """`sprue_here(*arguments)`: the command line in this process and in `project`, without the test backends.
+    """`sprue_here(*arguments, **environment)`: the command line in this process and in `project`, without the
+    test backends.
 
     For many short questions: starting a process costs more than answering them.
     """
     from sprue.cli import main
 
-    def run(*arguments: str) -> Done:
+    def run(*arguments: str, **environment: str) -> Done:
         monkeypatch.chdir(project)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["sprue", *arguments])
         with pytest.raises(SystemExit) as left:
             main()

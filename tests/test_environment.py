@@ -11,6 +11,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 from sprue.environment import facts
 from sprue.machine import processor
 
@@ -40,6 +42,7 @@ def test_the_facts_name_the_processor_python_and_tools() -> None:
     assert found["onnxruntime"] == version("onnxruntime")
 
 
+@pytest.mark.slow
 def test_the_facts_are_the_same_in_another_folder_and_differ_when_a_backend_is_edited(tmp_path: Path) -> None:
     one, other = (shutil.copytree(BACKENDS, tmp_path / n / "backends") for n in ("one", "other"))
     assert ask(one) == ask(other)

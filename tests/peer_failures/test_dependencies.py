@@ -80,10 +80,14 @@ def walk(node: ast.AST, waits: bool = False) -> Iterator[tuple[ast.AST, bool]]:
 def is_late(node: ast.AST) -> bool:
     """Functions, `if TYPE_CHECKING`, and what an `except ImportError` answers for."""
     if isinstance(node, ast.If):
-        return "TYPE_CHECKING" in ast.unparse(node.test)
+        return "TYPE_CHECKING" in identifiers(node.test)
     if isinstance(node, ast.Try):
-        return any("ImportError" in ast.unparse(h.type) for h in node.handlers if h.type)
+        return any("ImportError" in identifiers(h.type) for h in node.handlers if h.type)
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def identifiers(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
 def names(node: ast.AST) -> set[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sprue.engine.cache import FORMAT
 
-from .project import QUANTIZED, RECIPE, Project
+from .project import QUANTIZED, RECIPE, Project, Run
 
 WRITTEN: dict[str, tuple[str, str, str, str]] = {
     # name: (file, what stands there, what is written instead, what is said)
@@ -63,7 +65,10 @@ WRITTEN: dict[str, tuple[str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("mistake", WRITTEN)
-def test_a_typing_mistake_is_one_error_and_nothing_is_built(tiny: Project, mistake: str) -> None:
+def test_a_typing_mistake_is_one_error_and_nothing_is_built(
+    project: Path, sprue_here: Run, mistake: str
+) -> None:
+    tiny = Project(project, lambda _, *arguments, **environment: sprue_here(*arguments, **environment))
     file, old, new, words = WRITTEN[mistake]
     tiny.write(RECIPE, QUANTIZED)
     text = (tiny.folder / file).read_text()

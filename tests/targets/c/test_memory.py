@@ -35,7 +35,7 @@ def overlap(a: Block, b: Block, offsets: Mapping[str, int]) -> bool:
 
 
 @given(blocks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_blocks_that_live_at_the_same_time_do_not_overlap(tensors: list[Block]) -> None:
     made = plan(tensors)
     for a, b in itertools.combinations(tensors, 2):
@@ -43,7 +43,7 @@ def test_blocks_that_live_at_the_same_time_do_not_overlap(tensors: list[Block]) 
 
 
 @given(blocks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_plan_holds_every_block_aligned_and_is_no_smaller_than_the_bound(tensors: list[Block]) -> None:
     made = plan(tensors)
     assert made.bytes >= made.bound == lower_bound(tensors)
@@ -55,7 +55,7 @@ def test_a_plan_holds_every_block_aligned_and_is_no_smaller_than_the_bound(tenso
 
 
 @given(blocks(), st.randoms())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_order_in_which_blocks_are_given_does_not_matter(tensors: list[Block], random: object) -> None:
     mixed = list(tensors)
     random.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
