@@ -98,6 +98,7 @@ class OnnxRuntime:
     precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static")
     settings: tuple[str, ...] = ("threads", "spinning", "optimization")
     settings_in_artifact: tuple[str, ...] = ()
+    writes_description = False
 
     def available(self) -> Availability:
         there = find_spec("onnxruntime") is not None

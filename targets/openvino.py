@@ -108,6 +108,7 @@ class OpenVino:
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static")
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ("threads",)
+    writes_description = False
 
     def available(self) -> Availability:
         missing = [package for package in ("openvino", "nncf") if find_spec(package) is None]

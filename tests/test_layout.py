@@ -19,6 +19,7 @@ MAY_BE_IMPORTED_BY_BACKENDS = {
     for name in [
         "backend",
         "canonical",
+        "description",
         "errors",
         "facts",
         "graph",

@@ -158,6 +158,8 @@ class Backend(Protocol):
     """The fields of `Settings` that `load` reads; variants that differ in others are one."""
     settings_in_artifact: tuple[str, ...]
     """Those of them that `compile` writes into the artifact: only they enter its key."""
+    writes_description: bool
+    """Whether `compile` writes what `sprue.description.read(model)` says into the artifact."""
 
     def available(self) -> Availability:
         """Cheap when its packages are absent; anything that could crash is probed in a subprocess."""

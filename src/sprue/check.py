@@ -11,6 +11,7 @@ from onnx import ModelProto
 from sprue import data, graph, source
 from sprue.backend import Finding, Variant, find
 from sprue.choosing.widen import offered_variants
+from sprue.description import refuse_strangers
 from sprue.errors import SprueError
 from sprue.facts import facts
 from sprue.judging.metric import find_metric, is_own
@@ -59,7 +60,9 @@ def _read(model: Model) -> ModelProto:
             where=model.place("source"),
             remedy="`sprue build` checks it after exporting; or check an exported .onnx file",
         )
-    return source.checked(graph.read_model(model.source), str(model.source))
+    network = source.checked(graph.read_model(model.source), str(model.source))
+    refuse_strangers(model.description, network, str(model.document.path))
+    return network
 
 
 def _check_data(model: Model, network: ModelProto) -> None:

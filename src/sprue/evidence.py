@@ -51,10 +51,13 @@ def findings(build: Build) -> dict[str, Any]:
 def effective(recipe: Recipe) -> dict[str, Any]:
     """The effective recipe: every value that decides, and no path or place of this machine.
 
-    `metric` and `label` (the array of the evaluation data with the right answers) are the model's.
+    `metric`, `label` (the array of the evaluation data with the right answers) and `description` are the
+    model's.
     """
     values = {key: value for key, (value, _) in sorted(recipe.origins.items())}
-    return {"name": recipe.name, "metric": recipe.model.metric, "label": recipe.model.label, **values}
+    model = recipe.model
+    said = {"metric": model.metric, "label": model.label, "description": model.description.to_json()}
+    return {"name": recipe.name, **said, **values}
 
 
 def measurements(build: Build) -> dict[str, Any]:

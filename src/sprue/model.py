@@ -5,12 +5,15 @@ Loading a model here reads only the TOML; the network and the data are read by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from sprue.canonical import file_digest
+from sprue.description import Description, InputFile, Meaning, OutputFile, read_labels
 from sprue.errors import SprueError, did_you_mean
 from sprue.judging.metric import METRICS, find_metric, is_own
 from sprue.target import Strict
@@ -52,11 +55,20 @@ class ModelFile(Strict):
     data: DataFile
     licenses: list[str] = Field(default_factory=list, description="SPDX identifiers")
     description: str = ""
+    input: dict[str, InputFile] = Field(
+        default_factory=dict, description="what inputs mean, by their names in the graph"
+    )
+    output: dict[str, OutputFile] = Field(
+        default_factory=dict, description="what outputs mean, by their names in the graph"
+    )
 
 
 @dataclass(frozen=True)
 class Model:
-    """`function` is "" for an ONNX file, else the callable's name in the Python file `source`."""
+    """`function` is "" for an ONNX file, else the callable's name in the Python file `source`.
+
+    `files`: those that `description` was read from besides model.toml, with their digests.
+    """
 
     name: str
     folder: Path
@@ -69,6 +81,8 @@ class Model:
     calibration: Path | None
     licenses: tuple[str, ...]
     document: Document
+    description: Description
+    files: Mapping[Path, str] = field(default_factory=dict)
 
     def place(self, *key: str) -> str:
         return self.document.place(key)
@@ -93,6 +107,13 @@ def load_model(folder: Path) -> Model:
         named["data", "calibration"] = data.data.calibration
     for key, name in named.items():
         _refuse_missing(folder, name, key, document)
+    label_files = {n: o.labels for n, o in data.output.items() if isinstance(o.labels, str)}
+    labels = {n: tuple(o.labels) for n, o in data.output.items()}
+    for output, name in label_files.items():
+        key = ("output", output, "labels")
+        _refuse_outside(name, key, document)
+        _refuse_missing(folder, name, key, document)
+        labels[output] = read_labels(folder / name, document.place(key))
     calibration = data.data.calibration
     return Model(
         name=folder.name,
@@ -106,7 +127,17 @@ def load_model(folder: Path) -> Model:
         calibration=None if calibration is None else folder / calibration,
         licenses=tuple(data.licenses),
         document=document,
+        description=_description(folder.name, data, labels),
+        files={folder / name: file_digest(folder / name) for name in label_files.values()},
     )
+
+
+def _description(name: str, data: ModelFile, labels: Mapping[str, tuple[str, ...]]) -> Description:
+    inputs = {
+        n: Meaning(i.description, i.unit, tuple(i.mean), tuple(i.std)) for n, i in sorted(data.input.items())
+    }
+    outputs = {n: Meaning(o.description, o.unit, labels=labels[n]) for n, o in sorted(data.output.items())}
+    return Description(name, data.description, tuple(data.licenses), inputs, outputs)
 
 
 def _direction(data: ModelFile, document: Document) -> bool:
@@ -136,6 +167,13 @@ def _direction(data: ModelFile, document: Document) -> bool:
             remedy="leave it out",
         )
     return found.higher_is_better
+
+
+def _refuse_outside(name: str, key: tuple[str, ...], document: Document) -> None:
+    try:
+        _inside(name)
+    except ValueError as error:
+        raise SprueError(f"'{name}' is not {error}", where=document.place(key)) from None
 
 
 def _refuse_missing(folder: Path, name: str, key: tuple[str, ...], document: Document) -> None:

@@ -158,7 +158,8 @@ def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
 def _source(model: Model) -> Action:
     """A Python file may read what stands beside it, so all of its folder is its source."""
     place = _place(model, model.source)
-    params = {"function": model.function, "file": place, "place": place}
+    said = model.description.to_json()  # refused there if it does not fit the graph
+    params = {"function": model.function, "file": place, "place": place, "description": said}
     inputs = {"source": model.folder if model.function else model.source}
     return _action(f"{model.name}/source", "read_source", inputs, params)
 
@@ -282,6 +283,8 @@ class _Steps:
             **self._calibration(self.backend.needs_calibration(self.artifact), self.variant.id),
         }
         params = _variant_params(self.artifact)
+        if self.backend.writes_description:
+            params["description"] = self.made.recipe.model.description.to_json()
         name = self._name(self.artifact, "compile")
         return _action(name, "compile_variant", inputs, params, _tools(self.variant))
 

@@ -22,6 +22,7 @@ from sprue.bundle.manifest import MEASUREMENTS, Manifest, TargetEntry
 from sprue.bundle.store import Store
 from sprue.canonical import parse
 from sprue.choosing.candidates import Space
+from sprue.description import Description
 from sprue.engine.cache import Cache
 from sprue.engine.pool import Executor
 from sprue.engine.run import Listener
@@ -37,6 +38,8 @@ from sprue.toml import Document
 from sprue.variant import Variant
 
 VARIANTS = "evidence/variants.json"
+OF_MODEL = ("name", "metric", "label", "description")
+"""In the effective recipe, beside what stands in the recipe's files."""
 MAX_JSON = 64 * 2**20
 
 
@@ -114,7 +117,7 @@ def recipe_of(folder: Path, manifest: Manifest, work: Path) -> Recipe:
     effective = _json(folder / "evidence" / "recipe.json")
     model = _model(folder, manifest, effective, work)
     choices = tuple(_choice(folder, entry, effective) for entry in manifest.targets)
-    where = {k: (v, "the bundle") for k, v in effective.items() if k not in ("name", "metric", "label")}
+    where = {k: (v, "the bundle") for k, v in effective.items() if k not in OF_MODEL}
     return Recipe(
         name=manifest.name,
         version=manifest.version,
@@ -157,7 +160,15 @@ def _model(folder: Path, manifest: Manifest, effective: Mapping[str, Any], work:
         calibration=calibration if calibration.exists() else None,
         licenses=tuple(manifest.licenses),
         document=Document(home / "model.toml", {}, {}, ""),
+        description=_description(effective, place),
     )
+
+
+def _description(effective: Mapping[str, Any], place: str) -> Description:
+    try:
+        return Description.from_json(effective["description"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckError(f"it does not say what the model means: {error!r}", where=place) from error
 
 
 def _choice(folder: Path, entry: TargetEntry, effective: Mapping[str, Any]) -> Choice:

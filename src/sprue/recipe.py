@@ -268,7 +268,7 @@ def load_recipe(path: Path) -> Recipe:
         prices, document = read_prices(path.parent / name, where=place)
         documents.append(document)
         choices = tuple(replace(c, price=prices.get(c.target.id)) for c in choices)
-    files = {d.path: d.sha256 for d in documents}
+    files = {d.path: d.sha256 for d in documents} | dict(model.files)
     search = _search(values, origins)
     return Recipe(path.stem, version, path, project, model, choices, origins, base, files, search=search)
 

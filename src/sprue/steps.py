@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sprue import data, graph, source
+from sprue import data, description, graph, source
 from sprue.backend import Pass, Variant, find
 from sprue.canonical import canonical
+from sprue.description import Description
 from sprue.errors import CheckError, SprueError
 from sprue.judging.metric import Metric, find_metric
 
@@ -37,7 +38,10 @@ def read_source(inputs: Inputs, params: Params, out: Path) -> None:
         called.unlink()
     else:
         model = graph.read_model(inputs["source"], params["place"])
-    (out / "model.onnx").write_bytes(graph.serialise(source.checked(model, params["place"])))
+    checked = source.checked(model, params["place"])
+    described = Description.from_json(params["description"])
+    description.refuse_strangers(described, checked, "model.toml")
+    (out / "model.onnx").write_bytes(graph.serialise(checked))
 
 
 def reference(inputs: Inputs, params: Params, out: Path) -> None:
@@ -130,7 +134,10 @@ def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
     """model [+ calibration] -> the artifact's files."""
     variant = Variant.from_json(params["variant"])
     backend = find(variant.backend)
-    backend.compile(graph.read_model(inputs["model"]), variant, _samples(inputs), out)
+    model = graph.read_model(inputs["model"])
+    if backend.writes_description:
+        description.write(params["description"], model)
+    backend.compile(model, variant, _samples(inputs), out)
     entry = backend.entry(variant)
     if not (out / entry).is_file():
         raise SprueError(f"backend '{variant.backend}' reported success but made no {entry}")

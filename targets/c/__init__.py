@@ -39,6 +39,7 @@ class CBackend:
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
     settings: tuple[str, ...] = ()
     settings_in_artifact: tuple[str, ...] = ()
+    writes_description = False
 
     def available(self) -> Availability:
         from . import emulator, toolchain

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import ModelProto
 
+from sprue import description
 from sprue.backend import Availability, Contract, Finding, Offer, Pass, Runner, Variant, compatible
 from sprue.canonical import canonical, digest, parse
 from sprue.errors import CheckError, SprueError
@@ -47,6 +48,7 @@ class Tflite:
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-dynamic", "int8-static")
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ()
+    writes_description = True
 
     def available(self) -> Availability:
         missing = [p for p in ("ai_edge_litert", "ai_edge_quantizer") if find_spec(p) is None]
@@ -96,6 +98,7 @@ class Tflite:
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
         """Write `model.tflite` and `report.json`. Raises CheckError naming what cannot be lowered."""
         from .artifact import contents
+        from .metadata import label_files, metadata, with_files
         from .run import interpreter
 
         lowered = _lower(_fixed(model))
@@ -105,7 +108,10 @@ class Tflite:
                 remedy=lowered.findings[0].remedy,
             )
         floats = [*float_region(model, variant.float_layers), *masking_nodes(model)]
-        data = _built(lowered, variant, calibration, floats)
+        said = description.read(model)
+        borders = ([_spec(t) for t in side] for side in (lowered.inputs, lowered.outputs))
+        data = _built(lowered, variant, calibration, floats, metadata(said, *borders))
+        data = with_files(data, label_files(said))
         held = contents(data, ENTRY)
         _agree(held, lowered)
         interpreter(data, variant.settings.threads, ENTRY)
@@ -184,7 +190,9 @@ def _nothing_to_quantize(lowered: Lowered, variant: Variant) -> list[Finding]:
     return [Finding("precision", "", "", reason, f"leave {variant.precision} out of `precision`")]
 
 
-def _built(lowered: Lowered, variant: Variant, calibration: Samples, float_nodes: Sequence[str]) -> bytes:
+def _built(
+    lowered: Lowered, variant: Variant, calibration: Samples, float_nodes: Sequence[str], metadata: bytes
+) -> bytes:
     from . import quantize, tflite_runtime
     from .flatbuffer import pack
     from .run import batch_of
@@ -195,7 +203,7 @@ def _built(lowered: Lowered, variant: Variant, calibration: Samples, float_nodes
     if variant.precision == "float16":
         quantize.halve_weights(lowered.outputs)
     if not variant.precision.startswith("int8"):
-        return pack(lowered.inputs, lowered.outputs)
+        return pack(lowered.inputs, lowered.outputs, metadata)
     quantize.quantize_lstm(lowered.outputs)
     batch = batch_of(tuple(_spec(t) for t in lowered.inputs))
     return quantize.quantize_rest(
@@ -208,6 +216,7 @@ def _built(lowered: Lowered, variant: Variant, calibration: Samples, float_nodes
         products=quantize.constant_products(lowered.outputs),
         floating=quantize.last_layers(lowered.outputs),
         floats=quantize.results_of(lowered.outputs, float_nodes),
+        metadata=metadata,
     )
 
 

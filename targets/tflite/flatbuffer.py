@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .emit import Array, Operation, Tensor
+from .metadata import ENTRY_NAME
 
 if TYPE_CHECKING:
     import flatbuffers
@@ -64,7 +65,7 @@ def schema() -> ModuleType:
     return made
 
 
-def pack(inputs: Sequence[Tensor], outputs: Sequence[Tensor], name: str = "main") -> bytes:
+def pack(inputs: Sequence[Tensor], outputs: Sequence[Tensor], metadata: bytes = b"") -> bytes:
     """The flatbuffer of the graph that computes `outputs`. The same graph gives the same bytes."""
     s = schema()
     operations = reachable(outputs)
@@ -77,7 +78,7 @@ def pack(inputs: Sequence[Tensor], outputs: Sequence[Tensor], name: str = "main"
         inputs=[number[id(t)] for t in inputs],
         outputs=[number[id(t)] for t in outputs],
         operators=[_operation(s, o, number, codes) for o in operations],
-        name=name,
+        name="main",
     )
     signature = s.SignatureDefT(
         inputs=[s.TensorMapT(name=t.name, tensorIndex=number[id(t)]) for t in inputs],
@@ -93,7 +94,17 @@ def pack(inputs: Sequence[Tensor], outputs: Sequence[Tensor], name: str = "main"
         buffers=buffers.made,
         signatureDefs=[signature],
     )
+    attach_metadata(model, metadata)
     return write(model)
+
+
+def attach_metadata(model: Any, metadata: bytes) -> None:
+    """Put what `metadata.py` wrote into a ModelT, in a buffer of its own; nothing if it is empty."""
+    if not metadata:
+        return
+    s = schema()
+    model.metadata = [s.MetadataT(name=ENTRY_NAME, buffer=len(model.buffers))]
+    model.buffers.append(s.BufferT(data=np.frombuffer(metadata, np.uint8)))
 
 
 def write(model: object) -> bytes:

@@ -22,7 +22,7 @@ from sprue.errors import CheckError, SprueError
 from sprue.passes.quiet import quiet
 
 from .emit import Array, Operation, Tensor
-from .flatbuffer import SIGNATURE, reachable, read, write
+from .flatbuffer import SIGNATURE, attach_metadata, reachable, read, write
 from .ops.recurrent import STATE
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def quantize_rest(
     products: Sequence[str] = (),
     floating: Sequence[tuple[str, str]] = (),
     floats: Sequence[str] = (),
+    metadata: bytes = b"",
 ) -> bytes:
     """int8 by ai-edge-quantizer: the flatbuffer of a float graph -> that of the quantized one.
 
@@ -136,7 +137,7 @@ def quantize_rest(
         )
         ranges = _ranges(data, made, calibration, batch) if made.need_calibration else None
         if ranges is not None and not ranges:
-            return _stamped(data)  # every layer stays in float
+            return _stamped(data, metadata)  # every layer stays in float
         try:
             result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, RuntimeError, KeyError) as error:
@@ -145,7 +146,7 @@ def quantize_rest(
                 remedy=f"leave {precision} out of `precision`",
             ) from error
     assert result.quantized_model is not None
-    return _stamped(bytes(result.quantized_model))
+    return _stamped(bytes(result.quantized_model), metadata)
 
 
 def _exceptions(
@@ -220,8 +221,8 @@ def _portions(samples: Samples, batch: int) -> list[dict[str, Array]]:
     return [{k: np.ascontiguousarray(v[at]) for k, v in samples.items()} for at in places]
 
 
-def _stamped(data: bytes) -> bytes:
-    """With the operator versions that say what the kernels must know, so that older runtimes refuse.
+def _stamped(data: bytes, metadata: bytes) -> bytes:
+    """With metadata, and the operator versions that say what the kernels must know: older runtimes refuse.
 
     ai-edge-quantizer leaves every version at 1. tflite-runtime 2.14 would then run FULLY_CONNECTED and
     EMBEDDING_LOOKUP whose weights have one scale a row as if there were one, and give wrong numbers; it
@@ -237,6 +238,7 @@ def _stamped(data: bytes) -> bytes:
         code = model.operatorCodes[index]
         code.version = max(code.version, needed)
     _keep_border_names(model, subgraph)
+    attach_metadata(model, metadata)
     return write(model)
 
 

@@ -32,6 +32,7 @@ class Null:
     precisions = PRECISIONS
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ()
+    writes_description = False
 
     def available(self) -> Availability:
         return Availability(compiles=True, executes=True)

@@ -46,9 +46,9 @@ def dependencies(recipe: Recipe, root: Path) -> Iterator[Dependency]:
     if model.function or is_own(model.metric):
         yield Dependency(model.folder, f"the model '{model.name}', part of which is Python")
     else:
-        files = (model.document.path, model.source, model.evaluation, model.calibration)
+        files = (model.document.path, model.source, model.evaluation, model.calibration, *model.files)
         yield from (Dependency(f, f"the model '{model.name}'") for f in files if f is not None)
-    others = {recipe.path, recipe.base, model.document.path}
+    others = {recipe.path, recipe.base, model.document.path, *model.files}
     yield from (Dependency(f, f"the target '{f.stem}'") for f in sorted(recipe.files) if f not in others)
     for name in dict.fromkeys(v.backend for c in recipe.choices for v in c.variants):
         yield from _backend(name)
