@@ -118,6 +118,7 @@ MANIFESTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", MANIFESTS)
 def test_a_manifest_that_is_to_exhaust_a_reader_is_refused(bundle: Path, what: str) -> None:
     data = MANIFESTS[what]()

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from sprue.trust.openssf import sign_model
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(find_spec("model_signing") is None, reason="sprue[openssf] is not installed"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
 ]
-pytest.importorskip("model_signing", reason="sprue[openssf] is not installed", exc_type=ImportError)
 
 Freeze = Callable[..., Path]
 

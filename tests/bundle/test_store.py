@@ -203,6 +203,7 @@ def start(store: Store, bundle: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
 def test_two_processes_may_keep_the_same_bundle_at_once(
     store: Store, keep: Keep, bundle: Path, damaged: bool

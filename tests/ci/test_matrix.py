@@ -16,8 +16,6 @@ from sprue.errors import SprueError
 from sprue.history import last_build
 from sprue.recipe import Recipe, load_recipe
 
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema (the extra `dev`)")
-
 ROOT = Path(__file__).resolve().parents[2]
 ALL = [ROOT / "recipes" / "digits.toml", ROOT / "recipes" / "intent.toml"]
 
@@ -57,6 +55,7 @@ def test_runner_labels_come_from_the_target_s_file_and_may_be_mapped(recipes: li
 
 
 def test_the_file_reads_back_and_keeps_to_its_schema(recipes: list[Recipe], tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema (the extra `dev`)")
     made = matrix(recipes, None, {("digits", "gpu"): 2.5}, revision="abc", since="main")
     path = tmp_path / "matrix.json"
     write_matrix(path, made)

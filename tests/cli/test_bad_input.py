@@ -291,6 +291,7 @@ def test_an_operator_that_no_runtime_knows_ends_a_build_at_the_reference(project
     assert store(project) == []
 
 
+@pytest.mark.slow
 def test_a_model_that_is_too_large_for_the_flash_is_refused_by_check_and_build(
     project: Path, sprue: Run
 ) -> None:
@@ -321,6 +322,7 @@ def test_a_model_that_is_too_large_for_the_ram_is_refused_by_check_and_build(
     assert store(project) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("allowed", "factor"),
     [("atol = 0.2, rtol = 0, steps = 0", 1.25), ("atol = 0, rtol = 0, steps = 0", 1e12)],

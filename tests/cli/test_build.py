@@ -146,6 +146,7 @@ def test_an_edited_recipe_makes_only_what_depends_on_it_anew(project: Path, spru
     assert redone == {"verify"}
 
 
+@pytest.mark.slow
 def test_changed_data_is_never_judged_by_old_results(project: Path, sprue: Run) -> None:
     own = {"SPRUE_CACHE": str(project / "cache")}
     built(sprue, project, **own)
@@ -161,6 +162,7 @@ def test_changed_data_is_never_judged_by_old_results(project: Path, sprue: Run) 
     assert told["reference"]["value"] < 0.5
 
 
+@pytest.mark.slow
 def test_a_build_that_fails_leaves_the_store_as_it_was(project: Path, sprue: Run) -> None:
     built(sprue, project)
     store = project / "bundles"
@@ -172,6 +174,7 @@ def test_a_build_that_fails_leaves_the_store_as_it_was(project: Path, sprue: Run
     assert {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in [store, *store.rglob("*")]} == before
 
 
+@pytest.mark.slow
 def test_a_limit_that_only_the_artifact_shows_fails_without_a_bundle(project: Path, sprue: Run) -> None:
     """The null backend has no findings about flash, so the verdict has to catch it."""
     (project / RECIPE).write_text('model = "tiny"\n[target.null]\nlimit = { flash = "100 B" }\n')
@@ -190,6 +193,7 @@ def test_no_freeze_proves_and_leaves_nothing(project: Path, sprue: Run) -> None:
     assert not (project / "bundles").exists()
 
 
+@pytest.mark.slow
 def test_calibration_data_is_wanted_only_by_what_needs_it(project: Path, sprue: Run) -> None:
     toml = project / "models" / "tiny" / "model.toml"
     toml.write_text(toml.read_text().replace('calibration = "calibration.npz"\n', ""))

@@ -1,4 +1,7 @@
-"""The schemas for editors agree with what the program itself takes and refuses. Judged by `jsonschema`."""
+"""The schemas for editors agree with what the program itself takes and refuses. Judged by `jsonschema`.
+
+It takes two seconds to import: no test file does that while tests are collected.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ from sprue.model import ModelFile
 from sprue.recipe import RecipeFile
 from sprue.target import Strict, TargetFile
 from sprue.targets import FOLDER
-
-jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema (the extra `dev`)")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Schemas = dict[str, dict[str, Any]]
@@ -44,18 +45,22 @@ def schemas(sprue: Run, tmp_path_factory: pytest.TempPathFactory) -> Schemas:
 
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
-    return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
+    return bool(judge().Draft202012Validator(schema).is_valid(value))
+
+
+def judge() -> Any:
+    return pytest.importorskip("jsonschema", reason="needs jsonschema (the extra `dev`)")
 
 
 def test_each_schema_is_json_schema_2020_12(schemas: Schemas) -> None:
     for schema in schemas.values():
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-        jsonschema.Draft202012Validator.check_schema(schema)
+        judge().Draft202012Validator.check_schema(schema)
 
 
 @each_file
 def test_what_ships_is_accepted(schemas: Schemas, kind: str, path: Path) -> None:
-    jsonschema.validate(tomllib.loads(path.read_text()), schemas[kind], jsonschema.Draft202012Validator)
+    judge().validate(tomllib.loads(path.read_text()), schemas[kind], judge().Draft202012Validator)
 
 
 def tables(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from sprue.engine.ray_pool import RETRIES, RayPool
 from sprue.engine.run import Outcome, run
 from sprue.errors import SprueError
 
-pytest.importorskip("ray", reason="the Ray executor needs the extra sprue[ray]")
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="the Ray executor needs the extra sprue[ray]"),
+]
 
 HERE = Path(__file__).parent
 

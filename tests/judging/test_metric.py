@@ -38,6 +38,7 @@ def test_f1_by_hand() -> None:
     assert of("f1", OUTPUTS, np.array([0, 1, 1, 1])) == pytest.approx((2 / 3 + 2 / 4 + 0) / 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))
 def test_f1_and_accuracy_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from sprue.passes.simplify import Simplify
 from sprue.target import Precision, load_target
 from sprue.variant import Settings
 
-pytest.importorskip("openvino", reason="needs the extra openvino")
-pytest.importorskip("nncf", reason="needs the extra openvino")
+pytestmark = pytest.mark.skipif(
+    find_spec("openvino") is None or find_spec("nncf") is None, reason="needs the extra openvino"
+)
 
 Samples = dict[str, NDArray[Any]]
 Case = tuple[ModelProto, Samples]
@@ -210,6 +212,7 @@ def test_compiling_loads_no_telemetry_and_says_nothing_in_a_process_of_its_own(
     script = """
 import sys, numpy as np
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from sprue.backend import Variant, find
 from sprue.graph import read_model

@@ -152,6 +152,7 @@ def in_double(op: str, x: Array) -> Array:
     return made[op]
 
 
+@pytest.mark.slow
 def test_the_freestanding_functions_are_right_to_a_few_units_in_the_last_place(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
