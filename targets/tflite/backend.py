@@ -96,7 +96,8 @@ class Tflite:
         return [*lowered.findings, *flash_findings(model, variant), *_nothing_to_quantize(lowered, variant)]
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
-        """Write `model.tflite` and `report.json`. Raises CheckError naming what cannot be lowered."""
+        """Write `model.tflite`, `report.json` and the projects. Raises CheckError for what is not lowered."""
+        from . import project, tflite_runtime
         from .artifact import contents
         from .metadata import label_files, metadata, with_files
         from .run import interpreter
@@ -111,12 +112,26 @@ class Tflite:
         said = description.read(model)
         borders = ([_spec(t) for t in side] for side in (lowered.inputs, lowered.outputs))
         data = _built(lowered, variant, calibration, floats, metadata(said, *borders))
-        data = with_files(data, label_files(said))
+        labels = label_files(said)
+        data = with_files(data, labels)
         held = contents(data, ENTRY)
         _agree(held, lowered)
         interpreter(data, variant.settings.threads, ENTRY)
         (out / ENTRY).write_bytes(data)
-        (out / REPORT).write_bytes(canonical(_report(data, held, variant)))
+        for name, text in labels.items():
+            (out / name).write_bytes(text)
+        report = _report(data, held, variant)
+        without = project.write_project(
+            out,
+            said,
+            held.inputs,
+            held.outputs,
+            project.OLD if tflite_runtime.FEATURE in variant.target.features else project.LITERT,
+            precision=variant.precision,
+            sha256=digest(data),
+            size=len(data),
+        )
+        (out / REPORT).write_bytes(canonical({**report, "no_projects": without} if without else report))
 
     def load(self, artifact: Path, variant: Variant) -> Runner:
         """Check the file against its report's digest and its own bounds, then hand it to the runtime."""

@@ -67,7 +67,7 @@ def metadata(said: Description, inputs: Sequence[TensorSpec], outputs: Sequence[
 def label_files(said: Description) -> dict[str, bytes]:
     """The files that `metadata` names: one of labels for each output that has any."""
     return {
-        _label_file(name): "".join(f"{label}\n" for label in meaning.labels).encode()
+        label_file(name): "".join(f"{label}\n" for label in meaning.labels).encode()
         for name, meaning in said.outputs.items()
         if meaning.labels
     }
@@ -87,7 +87,7 @@ def with_files(data: bytes, files: Mapping[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def _label_file(output: str) -> str:
+def label_file(output: str) -> str:
     """A file's name: what an output may be called besides letters and digits is not for archives."""
     plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in output)
     return f"{plain}_labels.txt"
@@ -119,7 +119,7 @@ class _Tables:
         return self.table(TENSOR, fields)
 
     def labels(self, output: str) -> int:
-        named = {"name": self.text(_label_file(output)), "description": self.text(f"the labels of {output}")}
+        named = {"name": self.text(label_file(output)), "description": self.text(f"the labels of {output}")}
 
         def kind() -> None:
             self.builder.PrependInt8Slot(ASSOCIATED_FILE["type"], TENSOR_AXIS_LABELS, 0)
