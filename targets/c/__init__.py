@@ -35,7 +35,7 @@ class CBackend:
     """See the module's docstring. Precisions: float32, and int8-static (QDQ folded into integer kernels)."""
 
     name = "c"
-    version = 5
+    version = 6
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
     settings: tuple[str, ...] = ()
     settings_in_artifact: tuple[str, ...] = ()
