@@ -115,10 +115,7 @@ def networks(only: list[str], rounds: int) -> Iterator[tuple[str, Network]]:
         path = DATA / f"{original.float_file}.tflite"
         if name in only and path.is_file():
             model = rebuild(path.read_bytes())
-            dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]]
-            random = np.random.default_rng(3)
-            rows = random.uniform(original.low, original.high, (rounds + 1, *dims)).astype(np.float32)
-            yield name, Network(model, rows)
+            yield name, Network(model, original.samples(rounds + 1, seed=3))
 
 
 def ours(source: Path, name: str) -> Side:

@@ -89,6 +89,15 @@ def clinc150() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def mlperf_tiny() -> Path:
+    """The folder of MLPerf Tiny's .tflite files; skips where it is absent."""
+    folder = Path(os.environ.get("SPRUE_DATA", PROJECT.parent / "shared" / "data")) / "mlperf-tiny"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there; SPRUE_DATA names the folder that holds mlperf-tiny")
+    return folder
+
+
 @pytest.fixture
 def script() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run one of the models' scripts in a process of its own."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -123,16 +121,3 @@ def test_keyword_spotting_agrees_once_its_weights_are_floats() -> None:
     for _ in range(8):
         x = random.uniform(-123, 25, (1, 49, 10, 1)).astype(np.float32)
         assert worst(reference(rebuilt, {"x": x}), {"y": answer(original, x)}) < 1e-5
-
-
-@pytest.mark.slow
-def test_the_project_that_it_writes_can_be_checked(tmp_path: Path) -> None:
-    script = [sys.executable, str(FOLDER / "import_tflite.py"), "--out", str(tmp_path)]
-    variables = {**os.environ, "SPRUE_DATA": str(DATA.parent)}
-    subprocess.run(script, check=True, env=variables, stdout=subprocess.DEVNULL)
-    recipes = sorted((tmp_path / "recipes").iterdir())
-    assert [p.stem for p in recipes] == ["ad01", "kws", "resnet", "vww"]
-    for recipe in recipes:
-        check = [sys.executable, "-m", "sprue", "check", str(recipe)]
-        done = subprocess.run(check, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
