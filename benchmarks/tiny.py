@@ -1,0 +1,99 @@
+"""The MLPerf Tiny models on a Cortex-M4: flash, RAM and instructions in C, beside TFLite Micro's arena.
+
+int8 is MLCommons' own file, read as QDQ with its very scales, int8 at the border; float32 is the float file.
+Ours is compiled by zig and executed by unicorn: flash is the whole image, RAM the arena and the measured
+stack, instructions those of one run. TFLite Micro runs here as its Python package does, on this machine:
+its arena holds 64-bit pointers, which a Cortex-M4's would not. Its flash is the .tflite file and, beside it,
+interpreter and kernels, which are not counted here.
+
+    python benchmarks/tiny.py            needs the extras `embedded` and `mobile`; for the peer: tflite-micro
+
+Aims: less RAM than TFLite Micro's arena alone; at most 5 % more flash than the .tflite file alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":  # run as a script: the models are found from the root
+    sys.path[0] = str(ROOT)
+
+from models.mlperf_tiny.import_tflite import ORIGINALS, Original  # noqa: E402
+from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
+from sprue.backend import Profile, Variant, find  # noqa: E402
+from sprue.target import load_target  # noqa: E402
+
+HYBRID = "kws_ref_model_float32"
+"""Holds int8 weights beside float activations, which TFLite Micro refuses. Ours has floats in flash."""
+DATA = Path(os.environ.get("SPRUE_DATA", str(ROOT.parent / "shared" / "data"))) / "mlperf-tiny"
+PEER = """
+import sys
+import numpy as np
+from tflite_micro.python.tflite_micro import runtime
+interpreter = runtime.Interpreter.from_file(sys.argv[1], arena_size=1 << 24)
+port = interpreter.get_input_details(0)
+interpreter.set_input(np.zeros(port["shape"], port["dtype"]), 0)
+interpreter.invoke()
+interpreter.print_allocations()
+"""
+
+
+def ours(model: ModelProto, original: Original) -> Profile:
+    """Of the firmware for a Cortex-M4 without limits."""
+    target = dataclasses.replace(load_target("cortex-m4"), limit_ram=None, limit_flash=None)
+    backend, variant = find("c"), Variant(target, "c", "float32")
+    samples = {"x": original.samples(4).astype(_dtype(model))}
+    for change in backend.passes(variant):
+        model = change.apply(model, samples)
+    with tempfile.TemporaryDirectory() as folder:
+        backend.compile(model, variant, samples, Path(folder))
+        return backend.load(Path(folder), variant).profile()
+
+
+def _dtype(model: ModelProto) -> type[np.generic]:
+    return np.int8 if model.graph.input[0].type.tensor_type.elem_type == 3 else np.float32
+
+
+def arena(path: Path) -> int | None:
+    """Bytes that TFLite Micro allocates; None where it is not installed."""
+    if importlib.util.find_spec("tflite_micro") is None:
+        return None
+    done = subprocess.run([sys.executable, "-c", PEER, str(path)], capture_output=True, text=True, check=True)
+    found = re.search(r"Arena allocation total (\d+) bytes", done.stdout + done.stderr)
+    assert found is not None, done.stderr
+    return int(found.group(1))
+
+
+def main() -> int:
+    print(f"{'':16}{'flash':>10}{'.tflite':>10}{'RAM':>10}{'TFLM arena':>12}{'stack':>8}{'instructions':>14}")
+    kept = True
+    for name, original in ORIGINALS.items():
+        for kind, file in (("int8", original.int8_file), ("float32", original.float_file)):
+            path = DATA / f"{file}.tflite"
+            profile = ours(rebuild(path.read_bytes()), original)
+            theirs = arena(path) if file != HYBRID else None
+            stack = profile.notes["stack"].split()[0]
+            row = f"{profile.flash:10,}{path.stat().st_size:10,}{profile.ram:10,}"
+            row += f"{theirs:12,}" if theirs is not None else f"{'-':>12}"
+            print(f"{name:8}{kind:8}{row}{stack:>8}{profile.instructions:14,}", flush=True)
+            assert profile.flash is not None
+            assert profile.ram is not None
+            kept &= file == HYBRID or profile.flash <= 1.05 * path.stat().st_size
+            kept &= theirs is None or profile.ram <= theirs
+    print(f"aims {'reached' if kept else 'MISSED'}")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
