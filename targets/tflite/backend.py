@@ -21,6 +21,7 @@ from sprue.passes.simplify import Simplify
 
 from .._findings import flash_findings
 from .._offers import FLOAT, with_feature
+from . import emulated
 
 if TYPE_CHECKING:
     from sprue.backend import Samples
@@ -63,7 +64,8 @@ class Tflite:
                 found[package] = version(package)
             except PackageNotFoundError:
                 continue
-        return found
+        there = emulated.runtime()
+        return found | ({f"emulated-{emulated.ARCH}": there} if there else {})
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
         half = Offer("float16", "half the size, and the same answers")
@@ -143,9 +145,12 @@ class Tflite:
         data = _read(path)
         held = contents(data, str(path))
         _untouched(data, artifact / REPORT)
+        phone = variant.precision if variant.target.arch == emulated.ARCH else None
         if tflite_runtime.FEATURE in variant.target.features:
-            return tflite_runtime.TfliteRuntimeRunner(data, held, variant.settings.threads, str(path))
-        return LiteRtRunner(data, held, variant.settings.threads, str(path))
+            return tflite_runtime.TfliteRuntimeRunner(
+                data, held, variant.settings.threads, str(path), phone=phone
+            )
+        return LiteRtRunner(data, held, variant.settings.threads, str(path), phone=phone)
 
     def entry(self, variant: Variant) -> str:
         return ENTRY

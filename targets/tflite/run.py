@@ -15,12 +15,14 @@ from sprue.errors import SprueError
 from sprue.passes.quiet import quiet
 
 from .._portions import run_in_portions
+from . import emulated
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
     from sprue.backend import Samples
     from sprue.graph import TensorSpec
+    from sprue.target import Precision
 
     from .artifact import Contents
 
@@ -49,9 +51,13 @@ class LiteRtRunner:
 
     execution: Literal["native", "emulated", "stand-in"] = "native"
 
-    def __init__(self, data: bytes, held: Contents, threads: int, where: str) -> None:
-        self._data, self._threads = data, threads
-        self._inputs = held.inputs
+    def __init__(
+        self, data: bytes, held: Contents, threads: int, where: str, *, phone: Precision | None = None
+    ) -> None:
+        """`phone`: the precision of a file for an aarch64 target; its first samples are run there, too."""
+        self._data, self._held, self._threads, self._where = data, held, threads, where
+        self._inputs, self._phone = held.inputs, phone
+        self._first: list[tuple[Arrays, Arrays]] = []
         self._interpreter = interpreter(data, threads, where)
         self._places = {d["name"]: d["index"] for d in self._interpreter.get_input_details()}
         self._outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
@@ -63,12 +69,16 @@ class LiteRtRunner:
         return run_in_portions(self._inputs, inputs, batch_of(self._inputs), self._once, fixed=True)
 
     def profile(self) -> Profile:
-        """The file's size; LiteRT's Python API does not tell the size of the arena."""
+        """The file's size; LiteRT's Python API does not tell the size of the arena.
+
+        Raises CheckError when emulated aarch64 gives other answers to the first samples that were run.
+        """
         notes = {
             "runtime": f"ai-edge-litert {version('ai-edge-litert')}",
             "arch": platform.machine(),
             "executed": "the artifact itself, by LiteRT on this machine's architecture, not on the target's",
         }
+        notes |= emulated.note(self._data, self._held, self._phone, self._first, self._where)
         return Profile(flash=len(self._data), notes=notes)
 
     def operators(self, sample: Samples) -> tuple[Operator, ...]:
@@ -89,7 +99,10 @@ class LiteRtRunner:
                 f"LiteRT failed while running: {str(error).strip().splitlines()[0]}",
                 remedy="check the inputs' values: an index outside its table, for example",
             ) from error
-        return {name: self._interpreter.get_tensor(place) for name, place in self._outputs.items()}
+        made = {name: self._interpreter.get_tensor(place) for name, place in self._outputs.items()}
+        if self._phone is not None and len(self._first) < emulated.SAMPLES:
+            self._first.append(({n: np.array(inputs[n]) for n in self._places}, made))
+        return made
 
 
 def batch_of(inputs: tuple[TensorSpec, ...]) -> int:

@@ -32,7 +32,7 @@ BROUGHT = {
 }
 """Packages that we import and that another one brings, which we declare."""
 
-FOREIGN = {ROOT / "targets" / "tflite" / name for name in ("tflite_runtime_main.py", "deployed.py")}
+FOREIGN = {ROOT / "targets" / "tflite" / name for name in ("elsewhere_main.py", "deployed.py")}
 """Run by another interpreter, or where a bundle is used, which has another runtime: that is their purpose."""
 
 
