@@ -49,7 +49,7 @@ class LimitFile(Strict):
 
 class PlatformFile(Strict):
     os: Literal["linux", "android", "ios", "macos", "windows", "none"]
-    arch: Literal["x86_64", "aarch64", "armv7em", "armv8m", "riscv32", "any"]
+    arch: Literal["x86_64", "aarch64", "armv6m", "armv7m", "armv7em", "armv8m", "armv81m", "riscv32", "any"]
     cpu: str = Field("", description="the compiler's name of the processor, such as cortex-m4")
     features: list[str] = Field(default_factory=list, description="ISA features that the artifact may use")
 

@@ -2,31 +2,27 @@
 
 The pipeline: `read` (ONNX -> Graph), `rewrite` (QDQ pairs and activations move into their nodes), `lower`
 (nodes -> calls of C kernels, one module of `ops/` per operator family; tensors -> arena, `memory`), `emit` (C
-text), `firmware` and `project` (the artifact's folder), `toolchain` (zig), `emulator` (unicorn).
+text), `firmware` and `project` (the artifact's folder), `toolchain` (zig), `device` (an artifact on an
+`emulator`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Variant
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from onnx import ModelProto
 
     from sprue.backend import Samples
     from sprue.facts import Facts
     from sprue.target import Precision, Target
 
-    from .elf import Firmware
-    from .emulator import Emulator
+    from .device import Device
 
 INSTALL = "pip install 'sprue[embedded]'"
 
@@ -42,20 +38,29 @@ class CBackend:
     writes_description = False
 
     def available(self) -> Availability:
-        from . import emulator, toolchain
+        from . import qemu, toolchain, unicorn_core
 
-        compiles, executes = toolchain.available(), emulator.available()
+        compiles, executes = toolchain.available(), unicorn_core.available()
         missing = [n for n, there in (("ziglang", compiles), ("unicorn", executes)) if not there]
-        return Availability(compiles, executes, ", ".join(missing), INSTALL if missing else "")
+        if missing:
+            return Availability(compiles, executes, ", ".join(missing), INSTALL)
+        if qemu.version(qemu.ARM) is None:
+            lacking = f"no {qemu.ARM}: what only that can run, such as cortex-m55, is prepared, not verified"
+            return Availability(True, True, lacking, qemu.INSTALL)
+        return Availability(True, True)
 
     def tools(self) -> dict[str, str]:
+        """QEMU is one of them: with it a verdict may be another."""
+        from . import qemu
+
         found = {}
         for package in ("jinja2", "numpy", "onnx", "onnxruntime", "unicorn", "ziglang"):
             try:
                 found[package] = version(package)
             except PackageNotFoundError:
                 continue
-        return found
+        there = qemu.version(qemu.ARM)
+        return found | ({qemu.ARM: there} if there else {})
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
         """Flash and memory are what a microcontroller is short of: int8 first, whatever the graph."""
@@ -99,91 +104,16 @@ class CBackend:
         write_artifact(out, model, program, emit(program), variant, processor, calibration)
 
     def load(self, artifact: Path, variant: Variant) -> Device:
-        from .elf import read_firmware
-        from .emulator import Emulator
-        from .firmware import FIRMWARE, read_steps
-        from .machine import machine
+        """Emulated by unicorn, or by QEMU where unicorn does not know the core; else with a stand-in."""
+        from .device import load
 
-        firmware = read_firmware(artifact / FIRMWARE)
-        emulator = Emulator(firmware, machine(variant.target).emulator)
-        return Device(firmware, emulator, read_steps(artifact))
+        return load(artifact, variant.target)
 
     def entry(self, variant: Variant) -> str:
         return "firmware.elf"
 
     def contract(self, artifact: Path, variant: Variant) -> Contract:
         return Contract({}, variant.target.features)
-
-
-class Device:
-    """A firmware on an emulated processor, batch 1; `run` loops over the samples."""
-
-    execution: ClassVar[Literal["native", "emulated", "stand-in"]] = "emulated"
-
-    def __init__(self, firmware: Firmware, emulator: Emulator, steps: tuple[tuple[str, str], ...]) -> None:
-        """`steps`: node and operator of each call that the firmware's `run` makes, in order."""
-        self._firmware = firmware
-        self._emulator = emulator
-        self._steps = steps
-
-    def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
-        """[samples, ...] in and out. Raises CheckError when the firmware crashes or hangs."""
-        checked = {p.name: self._samples(inputs, p.name) for p in self._firmware.inputs}
-        count = min((len(a) for a in checked.values()), default=0)
-        rows = [self._emulator.run({n: a[i] for n, a in checked.items()}) for i in range(count)]
-        return {
-            p.name: np.concatenate([r[p.name] for r in rows])
-            if rows and p.shape
-            else np.array([r[p.name] for r in rows], p.dtype).reshape(len(rows), *p.shape[1:])
-            for p in self._firmware.outputs
-        }
-
-    def profile(self) -> Profile:
-        """flash: bytes of the loaded image. ram: static data with the arena, plus the measured stack.
-
-        instructions: of one run on zeros, exact; cycles are not known to an emulator.
-        """
-        zeros: Mapping[str, NDArray[np.generic]] = {
-            p.name: np.zeros(p.shape, p.dtype) for p in self._firmware.inputs
-        }
-        stack = self._emulator.stack(zeros)
-        instructions = self._emulator.count(zeros)
-        notes = {
-            "arena": f"{self._firmware.arena} bytes",
-            "stack": f"{stack} bytes, measured",
-            "ram": "static data with the arena, plus the measured stack",
-            "instructions": "of one run on zeros in unicorn, exact, with skipped conditionals; not cycles",
-        }
-        return Profile(self._firmware.flash, self._firmware.ram + stack, instructions, notes)
-
-    def operators(self, sample: Samples) -> tuple[Operator, ...]:
-        """Exact instructions of each kernel's call; what `run` itself needs to call them is left out."""
-        counted = self._emulator.count_calls(
-            {p.name: self._samples(sample, p.name)[0] for p in self._firmware.inputs}
-        )
-        if len(counted) != len(self._steps):
-            raise SprueError(
-                f"the firmware makes {len(counted)} calls, its report names {len(self._steps)}",
-                remedy="build it again",
-            )
-        return tuple(
-            Operator(node, op, instructions=count)
-            for (node, op), count in zip(self._steps, counted, strict=True)
-        )
-
-    def _samples(self, inputs: Samples, name: str) -> NDArray[np.generic]:
-        port = next(p for p in self._firmware.inputs if p.name == name)
-        if name not in inputs:
-            raise SprueError(
-                f"the input '{name}' is missing", remedy=f"given: {', '.join(sorted(inputs)) or 'nothing'}"
-            )
-        array = inputs[name]
-        if array.dtype != port.dtype or array.shape[1:] != port.shape[1:]:
-            raise SprueError(
-                f"the input '{name}' is {array.dtype}{list(array.shape)}, "
-                f"the firmware takes {port.dtype}[samples, {', '.join(map(str, port.shape[1:]))}]"
-            )
-        return array
 
 
 BACKEND = CBackend()

@@ -34,7 +34,7 @@ DTYPES = (
 HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 SEGMENT = struct.Struct("<IIIIIIII")
 SECTION = struct.Struct("<IIIIIIIIII")
-DESCRIPTION = struct.Struct("<8sIIIIII")
+DESCRIPTION = struct.Struct("<8sIIIIIIII")
 PORT = struct.Struct("<II8sI8I")
 
 
@@ -60,14 +60,18 @@ class Port:
 
 @dataclass(frozen=True)
 class Firmware:
-    """`entry`, `idle`, `run`: code addresses. `flash`, `ram`: bytes loaded, and bytes of static data."""
+    """`idle`, `fault`, `run`: code addresses. `stack_top`: where the stack begins, downwards. `flash`, `ram`:
+    bytes loaded, and bytes of static data.
+    """
 
     segments: tuple[Segment, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     machine: int
     idle: int
+    fault: int
     run: int
+    stack_top: int
     arena: int
     flash: int
     ram: int
@@ -149,8 +153,8 @@ def _slice(data: bytes, offset: int, size: int) -> bytes:
 def _describe(
     description: bytes, segments: tuple[Segment, ...], machine: int, flash: int, ram: int
 ) -> Firmware:
-    magic, inputs, outputs, arena, name_bytes, idle, run = DESCRIPTION.unpack_from(description)
-    if magic != b"sprue-1\0":
+    magic, inputs, outputs, arena, name_bytes, *places = DESCRIPTION.unpack_from(description)
+    if magic != b"sprue-2\0":
         raise ValueError("a description of another version")
     if not 0 < inputs + outputs <= MAX_PORTS or name_bytes > 4096:
         raise ValueError("an impossible number of inputs and outputs")
@@ -158,9 +162,13 @@ def _describe(
     step = -(-(PORT.size + name_bytes) // 4) * 4
     for index in range(inputs + outputs):
         ports.append(_port(_slice(description, DESCRIPTION.size + index * step, PORT.size + name_bytes)))
+    idle, fault, run, stack_top = places
+    if stack_top % 8 or not 0 < stack_top <= 0xE0000000:
+        raise ValueError("the stack at an impossible address")
     return Firmware(
-        segments, tuple(ports[:inputs]), tuple(ports[inputs:]), machine, idle, run, arena, flash, ram
-    )
+        segments, tuple(ports[:inputs]), tuple(ports[inputs:]), machine,
+        idle, fault, run, stack_top, arena, flash, ram,
+    )  # fmt: skip
 
 
 def _port(data: bytes) -> Port:

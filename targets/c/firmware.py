@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from .emit import Port, Source, render
 from .golden import Golden, golden_vectors, tolerance
 from .literals import c_array, c_float
 from .lower import Program
-from .machine import FLASH_ORIGIN, RAM_ORIGIN, Machine
+from .machine import Machine
 from .project import write_project
 
 FIRMWARE = "firmware.elf"
@@ -47,12 +48,25 @@ def write_artifact(
     golden = golden_vectors(model, samples)
     _write(test / "selftest.c", _selftest(model, source, golden, quantized=variant.precision != "float32"))
     _write(device / "main.c", _main(source))
-    _write(device / "boot.c", render(machine.boot, {}))
-    _write(device / "link.ld", _linker_script(source, variant))
+    _write(device / "boot.c", render(machine.isa.boot, {}))
+    _write(device / "link.ld", _linker_script(source, variant, machine))
     write_project(out, source, machine, program.graph.name, PREFIX)
-    sources = [f"src/{PREFIX}.c", "firmware/main.c", "firmware/boot.c"]
-    toolchain.build_firmware(out, sources, machine, ("src",), "firmware/link.ld", FIRMWARE)
+    build(out, machine)
     (out / REPORT).write_bytes(canonical(_report(out, program, source, variant)) + b"\n")
+
+
+def build(artifact: Path, machine: Machine) -> None:
+    """Compile the artifact's sources to its firmware."""
+    sources = [f"src/{PREFIX}.c", "firmware/main.c", "firmware/boot.c"]
+    toolchain.build_firmware(artifact, sources, machine, ("src",), "firmware/link.ld", FIRMWARE)
+
+
+def rebuilt(artifact: Path, machine: Machine, folder: Path) -> Path:
+    """The firmware of an artifact's sources for another core of the same architecture, in `folder`."""
+    for name in ("src", "firmware"):
+        shutil.copytree(artifact / name, folder / name)
+    build(folder, machine)
+    return folder / FIRMWARE
 
 
 def read_steps(artifact: Path) -> tuple[tuple[str, str], ...]:
@@ -113,12 +127,13 @@ def _main(source: Source) -> str:
     return render("main.c.j2", params)
 
 
-def _linker_script(source: Source, variant: Variant) -> str:
+def _linker_script(source: Source, variant: Variant, machine: Machine) -> str:
     ram = max(variant.target.limit_ram or 0, source.arena_bytes + STACK_ROOM)
     flash = max(variant.target.limit_flash or 0, source.constants_bytes + 1024 * 1024)
     params = {
-        "flash_origin": FLASH_ORIGIN, "flash_length": -(-flash // 8) * 8,
-        "ram_origin": RAM_ORIGIN, "ram_length": -(-ram // 8) * 8,
+        "isa": machine.isa.name,
+        "flash_origin": machine.isa.flash_origin, "flash_length": -(-flash // 8) * 8,
+        "ram_origin": machine.isa.ram_origin, "ram_length": -(-ram // 8) * 8,
     }  # fmt: skip
     return render("link.ld.j2", params)
 

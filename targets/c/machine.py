@@ -1,63 +1,164 @@
-"""Processors: what the compiler and the emulator call them, and where their memory lies.
+"""Processors: what compilers and emulators call them, and where their memory lies.
 
 Data only. A board is a target file; a new core is a new row here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from sprue.errors import SprueError, did_you_mean
 from sprue.target import Target
 
-FLASH_ORIGIN = 0x00000000
-RAM_ORIGIN = 0x20000000
-"""As on Arm's MPS2 and MPS3 boards, so that QEMU runs the same file."""
+
+@dataclass(frozen=True)
+class Register:
+    """Its name in unicorn, and its number in GDB's protocol."""
+
+    unicorn: str
+    gdb: int
+
+
+@dataclass(frozen=True)
+class Isa:
+    """What all cores of an architecture share.
+
+    `elf`: e_machine in an ELF header. `mark`: added to the address of a function (1: Thumb code). `result`,
+    `stack`, `link`, `counter`: the registers of a function's result, the stack, the return address and the
+    next instruction. `boot`: the start-up's template. `gcc`: what Debian calls the compiler.
+    """
+
+    name: str
+    elf: int
+    mark: int
+    result: Register
+    stack: Register
+    link: Register
+    counter: Register
+    boot: str
+    gcc: str
+    flash_origin: int
+    ram_origin: int
+
+
+ARM = Isa(
+    "arm", 40, 1, Register("R0", 0), Register("SP", 13), Register("LR", 14), Register("PC", 15),
+    "boot_arm.c.j2", "arm-none-eabi-gcc", 0x00000000, 0x20000000,
+)  # fmt: skip
+"""Memory as on Arm's MPS2 and MPS3 boards, so that QEMU runs the same file."""
+
+RISCV = Isa(
+    "riscv", 243, 0, Register("A0", 10), Register("SP", 2), Register("RA", 1), Register("PC", 32),
+    "boot_riscv.c.j2", "riscv64-unknown-elf-gcc", 0x80000000, 0x84000000,
+)  # fmt: skip
+"""Memory as on QEMU's `virt`, which starts at the lower of the two."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """QEMU's model of a board: the program, its options, and how many bytes there are of flash and of RAM."""
+
+    program: str
+    options: tuple[str, ...]
+    flash: int
+    ram: int
 
 
 @dataclass(frozen=True)
 class Core:
-    """A processor as zig (`zig`), GCC (`gcc`) and unicorn (`emulator`) name it, and its start-up template."""
+    """A processor as zig, GCC (`gcc`: its options), unicorn and QEMU name it.
 
+    `lacking`: what GCC's `-mcpu` needs for a feature that the target does not list. `abi`: of zig and GCC,
+    where it does not follow from the features. `floats`: a floating point unit that is no separate feature.
+    `like`: the core that stands in for one that unicorn does not know.
+    """
+
+    isa: Isa
     zig: str
-    gcc: str
-    emulator: str
-    boot: str = "boot_arm.c.j2"
+    gcc: tuple[str, ...]
+    unicorn: str | None
+    qemu: Board | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    abi: tuple[str, ...] = ()
+    floats: bool = False
+    like: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Feature:
-    """An ISA feature of a target file, as zig and GCC are told of it."""
+    """An ISA feature of a target file, as zig and GCC are told of it. `unicorn`: whether that knows it."""
 
     zig: str
     gcc: tuple[str, ...] = ()
     floats: bool = False
+    unicorn: bool = True
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A core with its features: what the compiler, the emulator and CMake need."""
+    """A core with its features: what compilers, emulators and CMake need.
 
-    triple: str
+    `floats`: whether it computes floats itself. `unicorn`: its model of the core, None where that is not
+    known or lacks a feature: then only QEMU runs it.
+    """
+
     cpu: str
+    isa: Isa
+    triple: str
+    zig: tuple[str, ...]
     gcc: tuple[str, ...]
-    emulator: str
-    boot: str
+    floats: bool
+    unicorn: str | None
+    qemu: Board | None
+
+
+def _mps(machine: str, *, size: int = 4 * 2**20) -> Board:
+    return Board("qemu-system-arm", ("-M", machine), size, size)
+
+
+def _virt(*without: str) -> Board:
+    cpu = ",".join(("rv32", *(f"{extension}=false" for extension in without)))
+    return Board("qemu-system-riscv32", ("-M", "virt", "-bios", "none", "-cpu", cpu), 64 * 2**20, 64 * 2**20)
 
 
 CORES: dict[tuple[str, str], Core] = {
-    ("armv7em", "cortex-m4"): Core("cortex_m4", "cortex-m4", "UC_CPU_ARM_CORTEX_M4"),
-    ("armv7em", "cortex-m7"): Core("cortex_m7", "cortex-m7", "UC_CPU_ARM_CORTEX_M7"),
-    ("armv8m", "cortex-m33"): Core("cortex_m33", "cortex-m33", "UC_CPU_ARM_CORTEX_M33"),
-}
-"""(arch, cpu) of a target file -> core."""
+    ("armv6m", "cortex-m0plus"): Core(ARM, "cortex_m0plus", ("-mcpu=cortex-m0plus",), "CORTEX_M0"),
+    ("armv7m", "cortex-m3"): Core(
+        ARM, "cortex_m3", ("-mcpu=cortex-m3",), "CORTEX_M3", _mps("mps2-an385")
+    ),
+    ("armv7em", "cortex-m4"): Core(
+        ARM, "cortex_m4", ("-mcpu=cortex-m4",), "CORTEX_M4", _mps("mps2-an386")
+    ),
+    ("armv7em", "cortex-m7"): Core(
+        ARM, "cortex_m7", ("-mcpu=cortex-m7",), "CORTEX_M7", _mps("mps2-an500")
+    ),
+    ("armv8m", "cortex-m33"): Core(
+        ARM, "cortex_m33", ("-mcpu=cortex-m33",), "CORTEX_M33", lacking={"dsp": "+nodsp"}
+    ),
+    ("armv81m", "cortex-m55"): Core(
+        ARM, "cortex_m55", ("-mcpu=cortex-m55",), None, _mps("mps3-an547", size=512 * 1024),
+        lacking={"mve": "+nomve"}, like=("armv8m", "cortex-m33"),
+    ),
+    ("riscv32", "rv32imac"): Core(
+        RISCV, "generic_rv32+m+a+c", ("-march=rv32imac", "-misa-spec=2.2"), "SIFIVE_E31", _virt("f", "d"),
+        abi=("-mabi=ilp32",),
+    ),
+    ("riscv32", "rv32imafc"): Core(
+        RISCV, "generic_rv32+m+a+f+c", ("-march=rv32imafc", "-misa-spec=2.2"), "SIFIVE_U34", _virt("d"),
+        abi=("-mabi=ilp32f",), floats=True,
+    ),
+}  # fmt: skip
+"""(arch, cpu) of a target file -> core. `-misa-spec=2.2` counts the control registers to I, as zig does."""
 
 FEATURES = {
     "dsp": Feature("dsp"),
     "fpv4-sp": Feature("vfp4d16sp", ("-mfpu=fpv4-sp-d16",), floats=True),
     "fpv5-sp": Feature("fp_armv8d16sp", ("-mfpu=fpv5-sp-d16",), floats=True),
+    "mve": Feature("mve_fp", unicorn=False),
 }
-"""Feature of a target file -> flags. Without a floating point unit, floats are computed by zig's library."""
+"""Feature of a target file -> flags. `mve`: Helium, integers and floats. Without a floating point unit,
+floats are computed by the compiler's library."""
 
 
 def machine(target: Target) -> Machine:
@@ -77,12 +178,32 @@ def machine(target: Target) -> Machine:
                 remedy=did_you_mean(name, FEATURES),
             )
     features = [FEATURES[name] for name in target.features]
-    floats = any(f.floats for f in features)
+    floats = core.floats or any(f.floats for f in features)
+    cpu, *others = core.gcc
+    cpu += "".join(suffix for name, suffix in core.lacking.items() if name not in target.features)
     flags = tuple(flag for f in features for flag in f.gcc)
+    if core.isa is ARM:
+        triple = "thumb-freestanding-eabihf" if floats else "thumb-freestanding-eabi"
+        flags = ("-mthumb", f"-mfloat-abi={'hard' if floats else 'soft'}", *flags)
+    else:
+        triple = "riscv32-freestanding-none"
     return Machine(
-        "thumb-freestanding-eabihf" if floats else "thumb-freestanding-eabi",
-        "+".join((core.zig, *(f.zig for f in features))),
-        (f"-mcpu={core.gcc}", "-mthumb", f"-mfloat-abi={'hard' if floats else 'soft'}", *flags),
-        core.emulator,
-        core.boot,
+        target.cpu,
+        core.isa,
+        triple,
+        (f"-mcpu={'+'.join((core.zig, *(f.zig for f in features)))}", *core.abi),
+        (cpu, *others, *flags, *core.abi),
+        floats,
+        core.unicorn if all(f.unicorn for f in features) else None,
+        core.qemu,
     )
+
+
+def stand_in(target: Target) -> Target | None:
+    """The target whose code unicorn can run in the place of this one's: no feature that it does not know."""
+    core = CORES[target.arch, target.cpu]
+    features = tuple(f for f in target.features if FEATURES[f].unicorn)
+    if core.like is None:
+        return None
+    arch, cpu = core.like
+    return replace(target, arch=arch, cpu=cpu, features=features)

@@ -77,8 +77,8 @@ def write_project(out: Path, source: Source, machine: Machine, graph: str, prefi
     title = " ".join("".join(c if c.isprintable() else " " for c in graph).split()) or "a model"
     shared = {
         "graph": title, "prefix": prefix, "guard": prefix.upper(), "arena": source.arena_bytes,
-        "constants_bytes": source.constants_bytes, "gcc": machine.gcc,
-        "floats": "-mfloat-abi=hard" in machine.gcc,
+        "constants_bytes": source.constants_bytes, "gcc": machine.gcc, "compiler": machine.isa.gcc,
+        "floats": machine.floats,
         "inputs": source.inputs, "outputs": source.outputs,
     }  # fmt: skip
     files = {

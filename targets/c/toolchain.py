@@ -42,7 +42,7 @@ def build_firmware(
     Raises SprueError with the compiler's first error.
     """
     command = [
-        sys.executable, "-m", "ziglang", "cc", "-target", machine.triple, f"-mcpu={machine.cpu}", *FLAGS,
+        sys.executable, "-m", "ziglang", "cc", "-target", machine.triple, *machine.zig, *FLAGS,
         *(f"-I{path}" for path in include),
         "-nostdlib", f"-Wl,-T,{linker_script}", "-Wl,-e,sprue_reset", "-Wl,--gc-sections", "-Wl,-s",
         "-o", elf, *sources,

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
-from sprue.targets.c import BACKEND, Device
+from sprue.targets.c import BACKEND
+from sprue.targets.c.device import Device
 from sprue.targets.c.elf import read_firmware
 
 from sprue.backend import Variant
@@ -89,7 +90,7 @@ def test_the_count_by_block_is_the_count_one_by_one_plus_what_it_blocks_skip(
 
     runner = device(artifacts["tiny_cnn", "int8-static"])
     zeros = {"image": np.zeros((1, 1, 8, 8), np.float32)}
-    uc = runner._emulator._uc
+    uc = runner._emulator._probe._uc
     issued: Counter[int] = Counter()
     stepped: Counter[int] = Counter()
 
@@ -251,10 +252,10 @@ def test_a_crash_in_the_firmware_is_a_check_error_that_names_it(
 def test_firmware_that_never_returns_is_stopped(
     artifacts: dict[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sprue.targets.c import emulator
+    from sprue.targets.c import emulator, unicorn_core
 
     monkeypatch.setattr(emulator, "SECONDS", 1)
-    monkeypatch.setattr(emulator, "BUDGET", 100_000)
+    monkeypatch.setattr(unicorn_core, "BUDGET", 100_000)
     runner = device(patched(artifacts["tiny_cnn", "float32"], tmp_path, struct.pack("<H", 0xE7FE)))  # B .
     zeros = {"image": np.zeros((1, 1, 8, 8), np.float32)}
     with pytest.raises(CheckError, match="does not finish"):

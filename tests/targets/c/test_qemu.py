@@ -1,13 +1,12 @@
-"""A second compiler and a second emulator: GCC and QEMU give, bit for bit, what zig and unicorn give.
+"""Second opinions: GCC and QEMU give, bit for bit, what zig and unicorn give, on each board that QEMU models.
 
-The artifact's own sources are built by arm-none-eabi-gcc with the flags of its CMakeLists.txt, with a main()
-that prints the outputs by semihosting, and run on QEMU's model of Arm's MPS2 board.
+GCC builds the artifact's own sources with the flags of its CMakeLists.txt, and QEMU runs both firmwares.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,116 +16,163 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 from sprue.targets.c import BACKEND
-from sprue.targets.c.literals import c_array
+from sprue.targets.c.device import load
+from sprue.targets.c.elf import read_firmware
+from sprue.targets.c.emulator import Emulator
 from sprue.targets.c.machine import machine
+from sprue.targets.c.qemu import QemuBoard, version
 
 from sprue.backend import Variant
-from sprue.target import Precision, load_target
+from sprue.errors import CheckError
+from sprue.target import Precision, Target, load_target
 
-GCC, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        shutil.which(GCC) is None or shutil.which(QEMU) is None,
-        reason="needs Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm",
-    ),
-]
+from .test_firmware import patched
+
+pytestmark = pytest.mark.slow
 pytest.importorskip("ziglang", reason="needs the extra embedded")
 pytest.importorskip("unicorn", reason="needs the extra embedded")
 
-M4 = load_target("cortex-m4")
+Case = tuple[ModelProto, dict[str, NDArray[Any]]]
 RUNS = 4
-
-MAIN = """
-#include "model.h"
-
-static const {type} samples[{runs}][{count}] = {{
-{texts}
-}};
-
-static void call(int32_t operation, const void *argument)
-{{
-    register int32_t r0 __asm__("r0") = operation;
-    register const void *r1 __asm__("r1") = argument;
-    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-}}
-
-int main(void)
-{{
-    static const char digits[] = "0123456789abcdef";
-    for (int32_t run = 0; run < {runs}; ++run) {{
-        for (int32_t i = 0; i < {count}; ++i) {{
-            model_input_{input}()[i] = samples[run][i];
-        }}
-        model_run();
-        const uint8_t *bytes = (const uint8_t *)model_output_logits();
-        for (int32_t i = 0; i < {bytes}; ++i) {{
-            const char text[3] = {{digits[bytes[i] >> 4], digits[bytes[i] & 15], 0}};
-            call(0x04, text); /* SYS_WRITE0 */
-        }}
-        call(0x04, "\\n");
-    }}
-    call(0x18, (const void *)0x20026); /* SYS_EXIT: the application ended */
-    return 0;
-}}
-"""
+FLAGS = ["-O2", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno", "-ffreestanding"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+CASES: list[tuple[str, str, Precision]] = [
+    ("cortex-m3", "tiny_cnn", "int8-static"),
+    *(("cortex-m4", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
+    *(("cortex-m55", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
+    ("cortex-m7", "tiny_cnn", "int8-static"),
+    ("riscv32", "tiny_cnn", "int8-static"),
+    *(("riscv32f", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8-static"])
-@pytest.mark.parametrize("network", ["tiny_cnn", "tiny_bilstm"])
-def test_gcc_and_qemu_give_bit_for_bit_what_zig_and_unicorn_give(
-    network: str, precision: Precision, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    case: tuple[ModelProto, dict[str, NDArray[Any]]] = request.getfixturevalue(network)
+def built(request: pytest.FixtureRequest, network: str, variant: Variant, out: Path) -> dict[str, Any]:
+    """The artifact into `out`; a few samples."""
+    case: Case = request.getfixturevalue(network)
     model, samples = case
-    variant = Variant(M4, "c", precision)
     for change in BACKEND.passes(variant):
         model = change.apply(model, samples)
-    artifact = tmp_path / "artifact"
-    artifact.mkdir()
-    BACKEND.compile(model, variant, samples, artifact)
-    few = {name: np.ascontiguousarray(array[:RUNS]) for name, array in samples.items()}
-    emulated = BACKEND.load(artifact, variant).run(few)["logits"]
-    ((name, array),) = few.items()
-    printed = _run(_built(artifact, name, array, emulated[0].nbytes), tmp_path)
-    rows = [np.frombuffer(bytes.fromhex(line), emulated.dtype) for line in printed.splitlines()]
-    np.testing.assert_array_equal(np.stack(rows).view(np.uint8), emulated.reshape(RUNS, -1).view(np.uint8))
+    out.mkdir()
+    BACKEND.compile(model, variant, samples, out)
+    return {name: np.ascontiguousarray(array[:RUNS]) for name, array in samples.items()}
 
 
-def _built(artifact: Path, name: str, array: NDArray[Any], size: int) -> Path:
-    header = (artifact / "src" / "model.h").read_text()
-    accessor = re.search(rf"(\w+) \*model_input_{name}\(void\)", header)
-    assert accessor is not None
-    texts = ",\n".join(f"{{\n{c_array(row)}\n}}" for row in array)
-    main = artifact / "src" / "main_qemu.c"
-    main.write_text(
-        MAIN.format(
-            type=accessor[1], runs=len(array), count=array[0].size, texts=texts, input=name, bytes=size
-        )
-    )
+def by_gcc(artifact: Path, target: Target) -> Path:
+    """The firmware as GCC builds it; without a warning, and without any library but GCC's own."""
+    processor = machine(target)
+    gcc = processor.isa.gcc
     listed = (artifact / "CMakeLists.txt").read_text()
-    flags = [
-        "-std=c99",
-        "-O2",
-        "-fno-strict-aliasing",
-        "-ffp-contract=off",
-        "-fno-math-errno",
-        "-ffreestanding",
-    ]
-    assert all(flag in listed for flag in flags[1:])
-    warnings = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
-    sources = ["src/model.c", "src/main_qemu.c", "firmware/boot.c"]
-    command = [GCC, *machine(M4).gcc, *flags, "-nostartfiles", "-nostdlib", "-T", "firmware/link.ld"]
+    assert all(flag in listed for flag in (*FLAGS, *processor.gcc))
+    flags = [gcc, "-std=c99", *processor.gcc, *FLAGS, "-Isrc"]
+    subprocess.run([*flags, *WARNINGS, "-c", "src/model.c", "-o", "model.o"], cwd=artifact, check=True)
+    linked = ["model.o", "firmware/main.c", "firmware/boot.c", "-lgcc"]
     subprocess.run(
-        [GCC, *machine(M4).gcc, *flags, *warnings, "-c", "src/model.c", "-o", "m.o"], cwd=artifact, check=True
+        [*flags, "-nostdlib", "-T", "firmware/link.ld", "-o", "gcc.elf", *linked], cwd=artifact, check=True
     )
-    subprocess.run([*command, "-o", "qemu.elf", *sources, "-lgcc"], cwd=artifact, check=True)
-    return artifact / "qemu.elf"
+    return artifact / "gcc.elf"
 
 
-def _run(elf: Path, folder: Path) -> str:
-    command = [QEMU, "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"]
-    command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout or done.stderr
+def in_qemu(elf: Path, target: Target) -> Emulator:
+    processor = machine(target)
+    firmware = read_firmware(elf)
+    return Emulator(firmware, QemuBoard(firmware, elf, processor))
+
+
+def need(target: Target, *, gcc: bool = False) -> None:
+    board = machine(target).qemu
+    if board is None or version(board.program) is None:
+        pytest.skip("needs Debian's qemu-system-arm and qemu-system-misc")
+    if gcc and shutil.which(machine(target).isa.gcc) is None:
+        pytest.skip("needs Debian's gcc-arm-none-eabi and gcc-riscv64-unknown-elf")
+
+
+@pytest.mark.parametrize(("board", "network", "precision"), CASES)
+def test_both_compilers_and_both_emulators_give_the_same_bits(
+    board: str, network: str, precision: Precision, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = load_target(board)
+    need(target, gcc=True)
+    samples = built(request, network, Variant(target, "c", precision), tmp_path / "artifact")
+    artifact = tmp_path / "artifact"
+    device = load(artifact, target)
+    assert device.execution == "emulated"
+    expected = device.run(samples)["logits"]
+    for elf in (artifact / "firmware.elf", by_gcc(artifact, target)):
+        emulated = in_qemu(elf, target)
+        rows = [emulated.run({n: a[i : i + 1] for n, a in samples.items()})["logits"] for i in range(RUNS)]
+        np.testing.assert_array_equal(np.concatenate(rows).view(np.uint8), expected.view(np.uint8))
+
+
+@pytest.mark.parametrize("board", ["cortex-m4", "riscv32f"])
+def test_qemu_counts_the_instructions_that_unicorn_counts(
+    board: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = load_target(board)
+    need(target)
+    samples = built(request, "tiny_cnn", Variant(target, "c", "int8-static"), tmp_path / "artifact")
+    one = {name: array[:1] for name, array in samples.items()}
+    ours = load(tmp_path / "artifact", target)._emulator
+    other = in_qemu(tmp_path / "artifact" / "firmware.elf", target)
+    assert other.count(one) == ours.count(one) > 1000
+    assert other.count_calls(one) == ours.count_calls(one)
+    assert other.stack(one) == ours.stack(one) > 0
+
+
+def test_a_core_that_only_qemu_knows_is_measured_like_the_others(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = load_target("cortex-m55")
+    need(target)
+    samples = built(request, "tiny_cnn", Variant(target, "c", "int8-static"), tmp_path / "artifact")
+    device = load(tmp_path / "artifact", target)
+    profile = device.profile()
+    operators = device.operators({name: array[:1] for name, array in samples.items()})
+    assert profile.ram
+    assert profile.instructions
+    assert "QEMU" in profile.notes["instructions"]
+    assert {o.op for o in operators} >= {"Conv", "Gemm"}
+    assert all(o.instructions for o in operators)
+
+
+def test_without_qemu_another_core_stands_in_and_nothing_is_called_executed(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = load_target("cortex-m55")
+    variant = Variant(target, "c", "int8-static")
+    samples = built(request, "tiny_cnn", variant, tmp_path / "artifact")
+    expected = load(tmp_path / "artifact", load_target("cortex-m55")).run(samples)["logits"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    version.cache_clear()
+    try:
+        device = BACKEND.load(tmp_path / "artifact", variant)
+        assert device.execution == "stand-in"
+        np.testing.assert_array_equal(device.run(samples)["logits"], expected)
+        profile = device.profile()
+        assert profile.instructions is None
+        assert profile.flash == read_firmware(tmp_path / "artifact" / "firmware.elf").flash
+        assert device.operators(samples) == ()
+        said = BACKEND.available()
+        assert said.compiles
+        assert "qemu-system-arm" in said.missing
+        assert "qemu-system-arm" in said.install
+        assert "qemu-system-arm" not in BACKEND.tools()
+    finally:
+        version.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(0xDEFF, "crashes on the emulated cortex-m55"), (0xE7FE, "does not finish on the emulated cortex-m55")],
+)
+def test_a_crash_and_an_endless_loop_in_qemu_are_check_errors(
+    code: int, said: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sprue.targets.c import emulator
+
+    target = load_target("cortex-m55")
+    need(target)
+    monkeypatch.setattr(emulator, "SECONDS", 1)
+    built(request, "tiny_cnn", Variant(target, "c", "float32"), tmp_path / "artifact")
+    device = load(patched(tmp_path / "artifact", tmp_path, struct.pack("<H", code)), target)
+    with pytest.raises(CheckError, match=said):
+        device.run({"image": np.zeros((1, 1, 8, 8), np.float32)})

@@ -1,0 +1,232 @@
+"""unicorn as the processor: the firmware's memory mapped into this process.
+
+Normal runs have no hook, so that they are fast; a run that does not come back is stopped by the clock. The
+exact number of instructions is counted in a run of its own, block by block.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from sprue.errors import CheckError, SprueError
+
+from . import emulator
+from .elf import Firmware
+from .emulator import STACK, Outside
+from .machine import ARM, Machine, Register
+
+if TYPE_CHECKING:
+    from unicorn import Uc
+
+PAGE = 4096
+BUDGET = 2**33
+"""Instructions after which a counted run is given up."""
+
+
+def available() -> bool:
+    return importlib.util.find_spec("unicorn") is not None
+
+
+class UnicornCore:
+    """Implements `Probe`. Raises CheckError when the firmware does not start."""
+
+    def __init__(self, firmware: Firmware, machine: Machine) -> None:
+        self._firmware = firmware
+        self._machine = machine
+        self._isa = machine.isa
+        self._idle = firmware.idle & ~self._isa.mark
+        self._uc = self._boot()
+
+    def write(self, address: int, data: bytes) -> None:
+        from unicorn import UcError
+
+        try:
+            self._uc.mem_write(address, data)
+        except UcError as error:
+            raise Outside from error
+
+    def read(self, address: int, size: int) -> bytes:
+        from unicorn import UcError
+
+        try:
+            return bytes(self._uc.mem_read(address, size))
+        except UcError as error:
+            raise Outside from error
+
+    def call(self, address: int, what: str) -> int:
+        from unicorn import UcError
+
+        self._set(self._isa.stack, self._firmware.stack_top)
+        self._set(self._isa.link, self._firmware.idle)
+        try:
+            self._uc.emu_start(address, self._idle, timeout=emulator.SECONDS * 1_000_000)
+        except UcError as error:
+            at = self._get(self._isa.counter)
+            raise CheckError(
+                f"{what} crashes on the emulated {self._machine.cpu} at 0x{at:08x} ({error})"
+            ) from error
+        if self._get(self._isa.counter) != self._idle:
+            raise CheckError(
+                f"{what} does not finish on the emulated {self._machine.cpu} within {emulator.SECONDS} s",
+                remedy="the model may be too large for a microcontroller",
+            )
+        return self._get(self._isa.result)
+
+    def count(self, address: int) -> int:
+        total = 0
+
+        def block(_address: int, _size: int, instructions: int) -> None:
+            nonlocal total
+            total += instructions
+
+        self.walk(address, block)
+        return total
+
+    def count_calls(self, address: int) -> list[int]:
+        """The firmware has no symbols: a call begins where the link register points behind the block that
+        ended in it, or, for a tail call, where a block follows that is not the next.
+        """
+        calls: list[int] = []
+        back: int | None = None  # where the function goes on after the call
+        end = address & ~self._isa.mark  # of its own last block
+
+        def block(address: int, size: int, instructions: int) -> None:
+            nonlocal back, end
+            if back is not None and address == back:
+                back = None
+            elif back is None and address != end:
+                back = self._get(self._isa.link) & ~self._isa.mark
+                calls.append(0)
+            if back is None:
+                end = address + size
+            else:
+                calls[-1] += instructions
+
+        self.walk(address, block)
+        return calls
+
+    def walk(self, function: int, visit: Callable[[int, int, int], None]) -> None:
+        """One call. `visit` gets address, bytes and number of instructions of each block that is executed."""
+        from unicorn import UC_HOOK_BLOCK
+
+        lengths: dict[tuple[int, int], int] = {}
+        total = 0
+
+        def block(uc: Uc, address: int, size: int, _data: object) -> None:
+            nonlocal total
+            known = lengths.get((address, size))
+            if known is None:
+                code = bytes(uc.mem_read(address, size))
+                known = lengths[address, size] = instructions(code, self._isa.name)
+            total += known
+            visit(address, size, known)
+            if total > BUDGET:
+                uc.emu_stop()
+
+        self._uc.ctl_flush_tb()  # what was translated before has no place for a hook
+        hook = self._uc.hook_add(UC_HOOK_BLOCK, block)
+        try:
+            self.call(function, "the model")
+        finally:
+            self._uc.hook_del(hook)
+            self._uc.ctl_flush_tb()
+
+    def _boot(self) -> Uc:
+        import unicorn
+        from unicorn import UcError
+
+        self._uc = uc = self._made()
+        try:
+            self._map(uc)
+            entry = self._entry(uc)
+            uc.emu_start(entry, self._idle, timeout=emulator.SECONDS * 1_000_000)
+            if self._get(self._isa.counter) != self._idle:
+                raise CheckError(f"the firmware did not start within {emulator.SECONDS} s")
+        except UcError as error:
+            raise CheckError(
+                f"the firmware crashes at start-up ({error}) in unicorn {unicorn.__version__}"
+            ) from error
+        return uc
+
+    def _made(self) -> Uc:
+        from unicorn import (
+            UC_ARCH_ARM,
+            UC_ARCH_RISCV,
+            UC_MODE_MCLASS,
+            UC_MODE_RISCV32,
+            UC_MODE_THUMB,
+            Uc,
+        )
+
+        if self._isa is ARM:
+            uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
+            uc.ctl_set_cpu_model(getattr(_constants(ARM.name), f"UC_CPU_ARM_{self._machine.unicorn}"))
+            return uc
+        uc = Uc(UC_ARCH_RISCV, UC_MODE_RISCV32)
+        uc.ctl_set_cpu_model(getattr(_constants("riscv"), f"UC_CPU_RISCV32_{self._machine.unicorn}"))
+        return uc
+
+    def _entry(self, uc: Uc) -> int:
+        """Where a reset goes to, with the stack as it is then. Raises SprueError."""
+        flash = min(self._firmware.segments, key=lambda s: s.load)
+        if self._isa is not ARM:
+            return flash.load
+        top, entry = (int.from_bytes(flash.data[at : at + 4], "little") for at in (0, 4))
+        if len(flash.data) < 8 or top != self._firmware.stack_top:
+            raise SprueError("the firmware has no vector table", remedy="build it again")
+        uc.mem_map(0xE000E000, PAGE)  # system control: the firmware turns its floating point unit on there
+        self._set(self._isa.stack, top)
+        return entry
+
+    def _map(self, uc: Uc) -> None:
+        pages: set[int] = set()
+        for segment in self._firmware.segments:
+            for start, size in ((segment.load, len(segment.data)), (segment.address, segment.bytes)):
+                pages.update(range(start // PAGE, -(-(start + size) // PAGE)))
+        top = self._firmware.stack_top
+        pages.update(range(max(top - STACK, 0) // PAGE, -(-top // PAGE)))
+        for first, count in _spans(sorted(pages)):
+            uc.mem_map(first * PAGE, count * PAGE)
+        for segment in self._firmware.segments:
+            uc.mem_write(segment.load, segment.data)
+
+    def _get(self, register: Register) -> int:
+        return int(self._uc.reg_read(self._number(register)))
+
+    def _set(self, register: Register, value: int) -> None:
+        self._uc.reg_write(self._number(register), value)
+
+    def _number(self, register: Register) -> int:
+        name = self._isa.name
+        return int(getattr(_constants(name), f"UC_{name.upper()}_REG_{register.unicorn}"))
+
+
+def _constants(isa: str) -> ModuleType:
+    return importlib.import_module(f"unicorn.{isa}_const")
+
+
+def instructions(code: bytes, isa: str) -> int:
+    """How many instructions these bytes hold.
+
+    One of 32 bits begins with 0b11101 or more in Thumb code, and ends its first byte with 0b11 on RISC-V.
+    """
+    count = at = 0
+    while at < len(code):
+        long = code[at + 1] >> 3 >= 0b11101 if isa == ARM.name else code[at] & 3 == 3
+        at += 4 if long else 2
+        count += 1
+    return count
+
+
+def _spans(pages: list[int]) -> list[tuple[int, int]]:
+    """Neighbouring pages as (first, count)."""
+    spans: list[tuple[int, int]] = []
+    for page in pages:
+        if spans and sum(spans[-1]) == page:
+            spans[-1] = (spans[-1][0], spans[-1][1] + 1)
+        else:
+            spans.append((page, 1))
+    return spans
