@@ -31,7 +31,7 @@ class CBackend:
     """See the module's docstring. Precisions: float32, and int8-static (QDQ folded into integer kernels)."""
 
     name = "c"
-    version = 6
+    version = 7
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
     settings: tuple[str, ...] = ()
     settings_in_artifact: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class CBackend:
         from .machine import machine
 
         processor = machine(variant.target)
-        program, findings = lowered(model)
+        program, findings = lowered(model, fixed_point=not processor.floats)
         if program is None:
             first = findings[0]
             where = f"node '{first.node}' ({first.op})" if first.node else ""

@@ -157,8 +157,8 @@ FEATURES = {
     "fpv5-sp": Feature("fp_armv8d16sp", ("-mfpu=fpv5-sp-d16",), floats=True),
     "mve": Feature("mve_fp", unicorn=False),
 }
-"""Feature of a target file -> flags. `mve`: Helium, integers and floats. Without a floating point unit,
-floats are computed by the compiler's library."""
+"""Feature of a target file -> flags. `mve`: Helium, integers and floats. Without a floating point unit, sums
+of 8-bit tensors are multiplied in fixed point, and floats are computed by the compiler's library."""
 
 
 def machine(target: Target) -> Machine:

@@ -163,7 +163,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order; `values` holds every tensor, `constants` those known at build time."""
+    """Nodes in topological order; `values` holds every tensor, `constants` those known at build time.
+
+    `fixed_point`: multiply the sums of 8-bit tensors by integers, for a processor without floats.
+    """
 
     name: str
     opset: int
@@ -172,6 +175,7 @@ class Graph:
     constants: Mapping[str, Array]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    fixed_point: bool = False
 
     def value(self, name: str) -> Value:
         try:

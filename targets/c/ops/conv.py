@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..literals import c_float
+from ..fixed_point import fixed_factors
+from ..literals import c_float, c_type
 from ..lower import Effort
 from ..nodes import (
     Argument,
@@ -166,8 +167,9 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     weights = (stored.astype(np.int32) - zero).astype(np.int8)
     channels = len(weights)
     bias = integer_bias(node, graph, x, w, channels)
-    params = {**sizes, **requantization(node, x, w), "zero": int(x.zero), "source": x.dtype.name + "_t"}
-    multiplier = Flash(multipliers(x, w, node.result, channels), f"scale_{node.name}")
+    factors = multipliers(x, w, node.result, channels, fixed=graph.fixed_point)
+    params = {**sizes, **requantization(node, factors), "zero": int(x.zero), "source": x.dtype.name + "_t"}
+    multiplier = Flash(factors, f"scale_{node.name}")
     x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
     groups = int(str(sizes["groups"]))
     bias_argument = Flash(bias, f"bias_{node.name}")
@@ -229,23 +231,33 @@ def integer_bias(node: Node, graph: Graph, x: Quant, w: Quant, channels: int) ->
     return rounded.astype(np.int32)
 
 
-def multipliers(x: Quant, w: Quant, result: Quant | None, channels: int) -> Array:
-    """float32 [channels]: what an int32 sum is multiplied by. In onnxruntime's order: (x * w) / y."""
-    product = np.broadcast_to(x.scale * w.scale, (channels,)).astype(np.float32)
-    made: Array = product if result is None else (product / result.scale).astype(np.float32)
+def multipliers(x: Quant, w: Quant, result: Quant | None, channels: int, *, fixed: bool) -> Array:
+    """What an int32 sum is multiplied by, [channels]: float32, in onnxruntime's order (x * w) / y.
+
+    `fixed`: fixed-point numbers, int64, if the result is quantized and all of them are below 1.
+    """
+    if fixed and result is not None:
+        double = [q.scale.astype(np.float64) for q in (x, w, result)]
+        factors = fixed_factors(np.broadcast_to(double[0] * double[1] / double[2], (channels,)))
+        if factors is not None:
+            return factors
+    single = np.broadcast_to(x.scale * w.scale, (channels,)).astype(np.float32)
+    made: Array = single if result is None else (single / result.scale).astype(np.float32)
     return np.ascontiguousarray(made)
 
 
-def requantization(node: Node, x: Quant, w: Quant) -> dict[str, object]:
+def requantization(node: Node, factors: Array) -> dict[str, object]:
     """What the template needs to store a sum: `type`, and for an 8-bit result its zero point and limits.
 
     A fused Relu or Clip becomes tighter limits: rounding is monotonous, so limiting after it is the same.
     """
+    factor = c_type(factors.dtype)
     if node.result is None:
-        return {"type": "float", "result": None}
+        return {"type": "float", "result": None, "factor": factor}
     low, high = requantization_limits(node.clamp, node.result)
-    result = {"zero": int(node.result.zero), "low": low, "high": high}
-    return {"type": node.result.dtype.name + "_t", "result": result}
+    fixed = factors.dtype == np.int64
+    result = {"zero": int(node.result.zero), "low": low, "high": high, "fixed": fixed}
+    return {"type": node.result.dtype.name + "_t", "result": result, "factor": factor}
 
 
 def requantization_limits(clamp: Clamp | None, result: Quant) -> tuple[int, int]:

@@ -133,8 +133,9 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     columns, depth = weights.shape
     quads = -(-depth // 4)
     tile = 2 if rows % 2 == 0 and effort.tile > 1 else 1
+    factors = multipliers(x, w, node.result, columns, fixed=graph.fixed_point)
     params = {
-        **requantization(node, x, w), "clamp": _limits(node.clamp), "zero": int(x.zero),
+        **requantization(node, factors), "clamp": _limits(node.clamp), "zero": int(x.zero),
         "source": x.dtype.name + "_t", "rows": rows, "columns": columns, "depth": depth, "quads": quads,
         "tile": tile,
     }  # fmt: skip
@@ -142,7 +143,7 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
         Read(node.inputs[0]),
         Flash(packed_words(weights[None]), f"weights_{node.name}"),
         Flash(integer_bias(node, graph, x, w, columns), f"bias_{node.name}"),
-        Flash(multipliers(x, w, node.result, columns), f"scale_{node.name}"),
+        Flash(factors, f"scale_{node.name}"),
         Scratch(quads * tile * 8),
         Write(node.outputs[0]),
     )
