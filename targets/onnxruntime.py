@@ -24,6 +24,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant, compatible
 from sprue.errors import SprueError
 from sprue.graph import MAX_MODEL_BYTES, inputs, read_model, serialise
+from sprue.passes.compact import compact
 from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
 from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
 from sprue.passes.quantize_static import QuantizeStatic
@@ -94,7 +95,7 @@ class OnnxRuntime:
     """float32, int8-dynamic and int8-static (QDQ), on the CPU execution provider."""
 
     name = "onnxruntime"
-    version = 1
+    version = 2
     precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static")
     settings: tuple[str, ...] = ("threads", "spinning", "optimization")
     settings_in_artifact: tuple[str, ...] = ()
@@ -163,6 +164,8 @@ class OnnxRuntime:
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
         """Write `model.onnx` and `weights/`. Raises SprueError when onnxruntime cannot load it."""
+        if variant.precision != "float32":
+            model = compact(model)
         data = serialise(model)
         _session(data, _options(variant.settings), where=ENTRY)
         write_model(model, out / ENTRY)
