@@ -127,8 +127,9 @@ class OpenVino:
         static = with_feature("static int8 pays for convolutions: 1.7 to 2.1 times float32", target)
         if facts.kind == "convolutional":
             return (Offer("int8-static", static, mixed=True), FLOAT, half)
-        if facts.kind == "recurrent":  # NNCF's int8 LSTM was wrong where its own measure called it right
-            return (FLOAT, half)
+        if facts.kind == "recurrent":  # the recurrent layers stay in float, see `quantize`
+            around = Offer("int8-static", "int8 around the recurrent layers makes it smaller", mixed=True)
+            return (FLOAT, half, around)
         exact = f"full int8 of matrix products, worth trying with {int8_feature(target)}"
         offers = (Offer("int8-static", exact, mixed=True),) if int8_feature(target) else ()
         return (*offers, FLOAT, half)
