@@ -62,11 +62,13 @@ from olive.data.component.dataset import BaseDataset
 from olive.data.registry import Registry
 
 @Registry.register_dataset()
-def digits(file, **kwargs):
-    with np.load(file, allow_pickle=False) as arrays:
-        image = arrays["image"]
-        label = arrays["label"] if "label" in arrays else np.zeros(len(image), np.int64)
-    return BaseDataset([({"image": torch.from_numpy(x)}, torch.tensor(y)) for x, y in zip(image, label)])
+def samples(file, **kwargs):
+    with np.load(file, allow_pickle=False) as read:
+        arrays = dict(read)
+    count = len(next(iter(arrays.values())))
+    labels = arrays.pop("label", np.zeros(count, np.int64))
+    rows = [{name: torch.from_numpy(array[i]) for name, array in arrays.items()} for i in range(count)]
+    return BaseDataset(list(zip(rows, map(torch.tensor, labels))))
 
 @Registry.register_post_process()
 def answer(output, **kwargs):
@@ -131,15 +133,13 @@ class Olive:
         self._folder = folder
         self._python = python
         folder.mkdir()
-        (folder / "digits.py").write_text(SCRIPT)
-        (folder / "config.json").write_text(json.dumps(_olive_config(folder), indent=2))
+        (folder / "config.json").write_text(json.dumps(_two_passes(folder), indent=2))
 
     def run(self, *, cached: bool) -> float:
-        command = [str(self._python), "-m", "olive", "run", "--config", "config.json", "--disable_telemetry"]
-        took, said = _timed(command, self._folder)
+        took, said = timed(command(self._python), self._folder)
         used = said.count("Loaded model from cache")
         made = self._folder / "made" / "model.onnx"
-        if not made.is_file() or used != (len(_olive_config(self._folder)["passes"]) if cached else 0):
+        if not made.is_file() or used != (len(_two_passes(self._folder)["passes"]) if cached else 0):
             raise SystemExit(f"olive made no model, or used its cache {used} times:\n{said}")
         return took
 
@@ -163,7 +163,7 @@ class Sprue:
     def run(self, *, cached: bool) -> float:
         places = ["--cache", "cache", "--store", "bundles", "-j1", "--json"]
         command = [sys.executable, "-m", "sprue", "build", "recipes/digits.toml", *places]
-        took, said = _timed(command, self._folder)
+        took, said = timed(command, self._folder)
         self._said = json.loads(said)
         states = set(self._said["actions"].values())
         if self._said["bundle"] is None or (states == {"cached"}) is not cached:
@@ -192,27 +192,67 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _timed(command: list[str], folder: Path) -> tuple[float, str]:
+def timed(command: list[str], folder: Path) -> tuple[float, str]:
     """Seconds, and what it said on standard output. What it said on standard error is shown if it fails."""
-    environment = os.environ | dict.fromkeys(THREADS, "1") | {"CI": "1"}
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     took = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return took, done.stdout
 
 
-def _olive_config(folder: Path) -> dict[str, Any]:
-    """In the format of Olive 0.13. An evaluator without a `type` ends it with a traceback."""
+def environment() -> dict[str, str]:
+    """Of every process that is timed: one thread for each numeric library."""
+    return os.environ | dict.fromkeys(THREADS, "1") | {"CI": "1"}
 
-    def data(name: str) -> dict[str, Any]:
+
+def command(python: Path) -> list[str]:
+    """Runs `config.json` of the folder that it is started in."""
+    return [str(python), "-m", "olive", "run", "--config", "config.json", "--disable_telemetry"]
+
+
+def _two_passes(folder: Path) -> dict[str, Any]:
+    passes = {
+        "optimise": {"type": "OnnxPeepholeOptimizer"},
+        "quantize": {
+            "type": "OnnxStaticQuantization",
+            "data_config": "calibration",
+            "quant_preprocess": False,
+            "quant_format": "QDQ",
+            "precision": "int8",
+            "activation_type": "uint8",
+            "per_channel": True,
+            "reduce_range": True,
+        },
+    }
+    return {**config(folder, MODEL / "digits.onnx", MODEL, 10), "passes": passes}
+
+
+def config(
+    folder: Path,
+    source: Path,
+    data: Path,
+    classes: int,
+    *,
+    goal: dict[str, Any] | None = None,
+    portion: int = PORTION,
+) -> dict[str, Any]:
+    """All but `passes`, in the format of Olive 0.13; its script is written to `folder`.
+
+    `data`: the folder of calibration.npz and evaluation.npz. `goal`: of the accuracy. An evaluator without a
+    `type` ends Olive with a traceback.
+    """
+    script = folder / "samples.py"
+    script.write_text(SCRIPT)
+
+    def samples(name: str) -> dict[str, Any]:
         return {
             "name": name,
-            "user_script": str(folder / "digits.py"),
-            "load_dataset_config": {"type": "digits", "params": {"file": str(MODEL / f"{name}.npz")}},
+            "user_script": str(script),
+            "load_dataset_config": {"type": "samples", "params": {"file": str(data / f"{name}.npz")}},
             "post_process_data_config": {"type": "answer"},
-            "dataloader_config": {"type": "default_dataloader", "params": {"batch_size": PORTION}},
+            "dataloader_config": {"type": "default_dataloader", "params": {"batch_size": portion}},
         }
 
     accuracy = {
@@ -223,34 +263,23 @@ def _olive_config(folder: Path) -> dict[str, Any]:
             {
                 "name": "accuracy_score",
                 "priority": 1,
-                "metric_config": {"task": "multiclass", "num_classes": 10},
+                "higher_is_better": True,
+                "metric_config": {"task": "multiclass", "num_classes": classes},
+                "goal": goal,
             }
         ],
         "user_config": {"inference_settings": {"onnx": {"session_options": {"intra_op_num_threads": 1}}}},
     }
     return {
-        "input_model": {"type": "ONNXModel", "model_path": str(MODEL / "digits.onnx")},
+        "input_model": {"type": "ONNXModel", "model_path": str(source)},
         "systems": {
             "here": {
                 "type": "LocalSystem",
                 "accelerators": [{"device": "cpu", "execution_providers": ["CPUExecutionProvider"]}],
             }
         },
-        "data_configs": [data("calibration"), data("evaluation")],
+        "data_configs": [samples("calibration"), samples("evaluation")],
         "evaluators": {"judge": {"type": "OnnxEvaluator", "metrics": [accuracy]}},
-        "passes": {
-            "optimise": {"type": "OnnxPeepholeOptimizer"},
-            "quantize": {
-                "type": "OnnxStaticQuantization",
-                "data_config": "calibration",
-                "quant_preprocess": False,
-                "quant_format": "QDQ",
-                "precision": "int8",
-                "activation_type": "uint8",
-                "per_channel": True,
-                "reduce_range": True,
-            },
-        },
         "evaluator": "judge",
         "evaluate_input_model": True,
         "host": "here",

@@ -109,7 +109,7 @@ def networks(only: list[str], rounds: int) -> Iterator[tuple[str, Network]]:
         if name in only:
             torch.manual_seed(0)
             net = (bert if name == "bert" else case.network)().eval()
-            rows = case.samples(rounds + 1, 3)
+            rows, _ = case.samples(rounds + 1, 3)
             yield name, Network(exported(net, torch.from_numpy(rows[:2])), rows)
     for name, original in TINY.items():
         path = DATA / f"{original.float_file}.tflite"
