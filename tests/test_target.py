@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sprue.errors import SprueError
-from sprue.quantity import parse_size
+from sprue.quantity import parse_frequency, parse_size
 from sprue.target import Target, load_target, target_files
 from sprue.targets import FOLDER
 
@@ -44,6 +44,30 @@ def test_a_size_is_read_or_refused_with_its_units(value: object) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a size is a number and a unit"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hertz"),
+    [("120 MHz", 120_000_000), ("32.768kHz", 32_768), ("1.2 GHz", 1_200_000_000)],
+)
+def test_a_clock_is_read_in_hertz(text: str, hertz: int) -> None:
+    assert parse_frequency(text) == hertz
+
+
+@pytest.mark.parametrize("text", ["120", 120, "120 mhz", "0 MHz", "-1 MHz", "", None, "MHz"])
+def test_what_is_no_clock_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a clock is a number and a unit"):
+        parse_frequency(text)
+
+
+def test_cycles_take_seconds_only_at_a_known_clock(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "board.toml").write_text(BOARD + 'clock = "80 MHz"\n')
+    target = load_target("board", tmp_path)
+    assert target.clock == 80_000_000
+    assert target.seconds(4_000_000) == 0.05
+    assert target.seconds(None) is None
+    assert load_target("gpu").seconds(4_000_000) is None
 
 
 def test_every_target_that_ships_is_read_and_survives_json() -> None:

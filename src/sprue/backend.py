@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -61,11 +61,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of a loaded artifact besides its outputs. Sizes in bytes; None: not known."""
+    """What is known of a loaded artifact besides its outputs. Sizes in bytes; None: not known.
+
+    `instructions` are exact, `cycles` an estimate, both of one inference.
+    """
 
     flash: int | None = None
     ram: int | None = None
     instructions: int | None = None
+    cycles: int | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +133,14 @@ class Runner(Protocol):
         May load the artifact a second time, with its runtime's profiler on. () where the runtime does not
         tell.
         """
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an artifact will need, said before it is built; `findings`: the limits that it will exceed."""
+
+    profile: Profile
+    findings: tuple[Finding, ...] = ()
 
 
 class Pass(Protocol):
@@ -196,6 +208,18 @@ class Backend(Protocol):
 
     def contract(self, artifact: Path, variant: Variant) -> Contract:
         """What must hold where the compiled artifact in this folder is loaded."""
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """A backend that can tell what an artifact will need without building it."""
+
+    def predict(self, model: ModelProto, variant: Variant, calibration: Samples) -> Callable[[], Prediction]:
+        """For a source model against which `check` has found nothing. `calibration` may be empty.
+
+        The call does what must be done in the main thread; what it returns takes the most time, and may be
+        called in another. Raises SprueError for what `passes` or `compile` would refuse.
+        """
 
 
 @cache

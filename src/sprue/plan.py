@@ -357,8 +357,8 @@ def parity(made: Plan, kept: Mapping[str, Planned], output: str) -> Action:
 
 
 def _variant_params(variant: Variant) -> dict[str, Any]:
-    """The variant without what changes nothing in the artifact: limits, words and runner labels."""
-    target = replace(variant.target, description="", limit_ram=None, limit_flash=None, runner=())
+    """The variant without what changes nothing in the artifact: limits, words, clock and runner labels."""
+    target = replace(variant.target, description="", limit_ram=None, limit_flash=None, clock=None, runner=())
     return {"variant": asdict(replace(variant, target=target))}
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 import sprue.targets
 from sprue.errors import SprueError, did_you_mean
-from sprue.quantity import SIZE, parse_size
+from sprue.quantity import FREQUENCY, SIZE, parse_frequency, parse_size
 from sprue.toml import Document, read_toml, validate
 
 Precision = Literal["float32", "float16", "int8-dynamic", "int8-static"]
@@ -31,6 +31,12 @@ Size = Annotated[
             ]
         }
     ),
+]
+
+Frequency = Annotated[
+    int,
+    BeforeValidator(parse_frequency),
+    WithJsonSchema({"type": "string", "pattern": f"^{FREQUENCY}$", "examples": ["120 MHz"]}),
 ]
 
 
@@ -52,6 +58,7 @@ class PlatformFile(Strict):
     arch: Literal["x86_64", "aarch64", "armv6m", "armv7m", "armv7em", "armv8m", "armv81m", "riscv32", "any"]
     cpu: str = Field("", description="the compiler's name of the processor, such as cortex-m4")
     features: list[str] = Field(default_factory=list, description="ISA features that the artifact may use")
+    clock: Frequency | None = Field(None, description="of the processor: makes seconds of estimated cycles")
 
 
 class TargetFile(Strict):
@@ -73,7 +80,7 @@ class TargetFile(Strict):
 
 @dataclass(frozen=True)
 class Target:
-    """Limits in bytes; None: no limit. `family`: "" for a target that stands alone."""
+    """Limits in bytes, `clock` in hertz; None: no limit, not known. `family`: "" if it stands alone."""
 
     id: str
     description: str
@@ -85,7 +92,12 @@ class Target:
     features: tuple[str, ...] = ()
     limit_ram: int | None = None
     limit_flash: int | None = None
+    clock: int | None = None
     runner: tuple[str, ...] = ()
+
+    def seconds(self, cycles: int | None) -> float | None:
+        """How long so many cycles take at its clock."""
+        return None if cycles is None or self.clock is None else float(f"{cycles / self.clock:.6g}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -147,6 +159,7 @@ def read_target(name: str, project: Path | None = None, *, where: str = "") -> t
         features=tuple(data.platform.features),
         limit_ram=data.limit.ram,
         limit_flash=data.limit.flash,
+        clock=data.platform.clock,
         runner=tuple(data.runner),
     )
     return target, document

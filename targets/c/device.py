@@ -21,7 +21,7 @@ from sprue.target import Target
 from . import qemu
 from .elf import Firmware, read_firmware
 from .emulator import Emulator
-from .firmware import FIRMWARE, read_steps, rebuilt
+from .firmware import FIRMWARE, Reported, read_report, rebuilt
 from .machine import machine, stand_in
 from .unicorn_core import UnicornCore
 
@@ -36,36 +36,34 @@ def load(artifact: Path, target: Target) -> Device:
     firmware, processor = read_firmware(artifact / FIRMWARE), machine(target)
     if firmware.machine != processor.isa.elf:
         raise SprueError("the firmware is for another processor", remedy="build it for this target")
-    steps = read_steps(artifact)
+    reported = read_report(artifact)
     if processor.unicorn is not None:
-        return Device(firmware, Emulator(firmware, UnicornCore(firmware, processor)), steps, "unicorn")
+        return Device(firmware, Emulator(firmware, UnicornCore(firmware, processor)), reported, "unicorn")
     if qemu.runs(firmware, processor):
         board = qemu.QemuBoard(firmware, artifact / FIRMWARE, processor)
-        return Device(firmware, Emulator(firmware, board), steps, "QEMU")
+        return Device(firmware, Emulator(firmware, board), reported, "QEMU")
     other = stand_in(target)
     if other is None:
         raise SprueError(f"nothing here runs a firmware for {processor.cpu}", remedy=qemu.INSTALL)
     with tempfile.TemporaryDirectory() as folder:
         copy = read_firmware(rebuilt(artifact, machine(other), Path(folder)))
     emulator = Emulator(copy, UnicornCore(copy, machine(other)))
-    return Device(firmware, emulator, steps, f"unicorn's {other.cpu}", "stand-in")
+    return Device(firmware, emulator, reported, f"unicorn's {other.cpu}", "stand-in")
 
 
 class Device:
     """A firmware on an emulated processor, batch 1; `run` loops over the samples."""
 
     def __init__(
-        self, firmware: Firmware, emulator: Emulator, steps: tuple[tuple[str, str], ...], by: str,
+        self, firmware: Firmware, emulator: Emulator, reported: Reported, by: str,
         execution: Execution = "emulated",
     ) -> None:  # fmt: skip
-        """`steps`: node and operator of each call that the firmware's `run` makes, in order. `by`: the
-        emulator's name. "stand-in": `emulator` runs the same sources, compiled for another core.
-        """
+        """`by`: the emulator's name. A "stand-in" runs the same sources, compiled for another core."""
         self.execution = execution
         self._by = by
         self._firmware = firmware
         self._emulator = emulator
-        self._steps = steps
+        self._reported = reported
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
         """[samples, ...] in and out. Raises CheckError when the firmware crashes or hangs."""
@@ -82,25 +80,27 @@ class Device:
     def profile(self) -> Profile:
         """flash: bytes of the loaded image. ram: static data with the arena, plus the measured stack.
 
-        instructions: of one run on zeros, exact; cycles are not known to an emulator. A stand-in's stack
-        counts as the device's, its instructions do not.
+        instructions: of one run on zeros, exact. cycles: estimated of the same run, see cycles.py. A
+        stand-in's stack counts as the device's, its instructions do not.
         """
         zeros: Mapping[str, NDArray[np.generic]] = {
             p.name: np.zeros(p.shape, p.dtype) for p in self._firmware.inputs
         }
         stack = self._emulator.stack(zeros)
         notes = {
-            "arena": f"{self._firmware.arena} bytes",
+            "arena": f"{self._firmware.arena} bytes; no plan needs less than {self._reported.bound}",
             "stack": f"{stack} bytes, measured in {self._by}",
             "ram": "static data with the arena, plus the measured stack",
         }
         if self.execution == "stand-in":
-            return Profile(self._firmware.flash, self._firmware.ram + stack, None, notes)
-        instructions = self._emulator.count(zeros)
-        notes["instructions"] = (
-            f"of one run on zeros in {self._by}, exact, with skipped conditionals; not cycles"
-        )
-        return Profile(self._firmware.flash, self._firmware.ram + stack, instructions, notes)
+            return Profile(self._firmware.flash, self._firmware.ram + stack, notes=notes)
+        counted = self._emulator.count(zeros)
+        notes["instructions"] = f"of one run on zeros in {self._by}, exact, with skipped conditionals"
+        cycles = None
+        if counted.estimate is not None:
+            cycles = counted.estimate.cycles
+            notes |= counted.estimate.notes()
+        return Profile(self._firmware.flash, self._firmware.ram + stack, counted.instructions, cycles, notes)
 
     def operators(self, sample: Samples) -> tuple[Operator, ...]:
         """Exact instructions of each kernel's call; what `run` itself needs to call them is left out."""
@@ -109,14 +109,14 @@ class Device:
         counted = self._emulator.count_calls(
             {p.name: self._samples(sample, p.name)[0] for p in self._firmware.inputs}
         )
-        if len(counted) != len(self._steps):
+        if len(counted) != len(self._reported.steps):
             raise SprueError(
-                f"the firmware makes {len(counted)} calls, its report names {len(self._steps)}",
+                f"the firmware makes {len(counted)} calls, its report names {len(self._reported.steps)}",
                 remedy="build it again",
             )
         return tuple(
             Operator(node, op, instructions=count)
-            for (node, op), count in zip(self._steps, counted, strict=True)
+            for (node, op), count in zip(self._reported.steps, counted, strict=True)
         )
 
     def _samples(self, inputs: Samples, name: str) -> NDArray[np.generic]:

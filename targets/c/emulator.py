@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sprue.errors import CheckError
 
+from .cycles import Counted
 from .elf import Firmware, Port
 
 PAINT = 0xA5
@@ -41,7 +42,7 @@ class Probe(Protocol):
     def call(self, address: int, what: str) -> int:
         """Call a function without arguments until it returns; its result."""
 
-    def count(self, address: int) -> int:
+    def count(self, address: int) -> Counted:
         """Exact number of instructions of a call, as the processor issues them.
 
         What an IT block skips is counted: it takes its issue slot on a Cortex-M.
@@ -69,8 +70,8 @@ class Emulator:
         self._probe.call(self._firmware.run, "the model")
         return {p.name: self._read(p) for p in self._firmware.outputs}
 
-    def count(self, inputs: Mapping[str, NDArray[np.generic]]) -> int:
-        """Exact number of instructions of one run."""
+    def count(self, inputs: Mapping[str, NDArray[np.generic]]) -> Counted:
+        """Exact number of instructions of one run, and the cycles that they are estimated to take."""
         self._feed(inputs)
         return self._probe.count(self._firmware.run)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from sprue.errors import CheckError, SprueError
 
 from . import emulator
+from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
 from .gdb import Gone, Late, Refused, Remote
@@ -83,11 +84,11 @@ class QemuBoard:
         self._go(what)
         return self._get(self._isa.result)
 
-    def count(self, address: int) -> int:
+    def count(self, address: int) -> Counted:
         self._enter(address)
         before = self._count()
         self._go("the model")
-        return self._count() - before
+        return Counted(self._count() - before)
 
     def count_calls(self, address: int) -> list[int]:
         """Steps through the function itself: where the next instruction is another one, a call begins."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from sprue.errors import CheckError, SprueError
 
-from . import emulator
+from . import cycles, emulator
+from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
 from .machine import ARM, Machine, Register
@@ -75,15 +76,11 @@ class UnicornCore:
             )
         return self._get(self._isa.result)
 
-    def count(self, address: int) -> int:
-        total = 0
-
-        def block(_address: int, _size: int, instructions: int) -> None:
-            nonlocal total
-            total += instructions
-
-        self.walk(address, block)
-        return total
+    def count(self, address: int) -> Counted:
+        trace = cycles.Trace()
+        self.walk(address, trace)
+        documented = self._machine.cpu == cycles.CPU and cycles.available()
+        return Counted(trace.instructions, cycles.estimate(trace, self.read) if documented else None)
 
     def count_calls(self, address: int) -> list[int]:
         """The firmware has no symbols: a call begins where the link register points behind the block that

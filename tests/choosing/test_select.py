@@ -57,7 +57,10 @@ def verdict(
             "drop": a_drop(reference - value),
             "halves": halves,
         },
-        "profile": {"flash": None, "ram": None, "instructions": None, "notes": {}, **profile},
+        "profile": {
+            **{"flash": None, "ram": None, "instructions": None, "cycles": None, "notes": {}},
+            **profile,
+        },
     }
 
 

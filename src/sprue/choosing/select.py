@@ -38,7 +38,8 @@ class Result:
     `reason` says why it failed or was refused. `broken`: it failed not by a judgement but by a crash, an
     error or a missing package, so that the build as a whole did not do what it was asked for. `over`: how
     many times what is allowed it took of its tightest allowance; None where it could not be judged. `stood`:
-    the state that one had before it was refused, which no measurement has changed.
+    the state that one had before it was refused, which no measurement has changed. `cycles`: estimated of an
+    inference; `estimate`: the seconds that they take at the target's clock.
 
     `metric` lies between `metric_low` and `metric_high` with 95 % confidence, and is at most `drop_at_most`
     worse than the reference's with the recipe's (default: 95 %); `proven`: that is within what is accepted,
@@ -63,6 +64,8 @@ class Result:
     flash: int | None = None
     ram: int | None = None
     instructions: int | None = None
+    cycles: int | None = None
+    estimate: float | None = None
     bytes_moved: int | None = None
     energy: float | None = None
     max_abs: float | None = None
@@ -123,6 +126,8 @@ def judge(
         flash=profile["flash"],
         ram=profile["ram"],
         instructions=profile["instructions"],
+        cycles=profile["cycles"],
+        estimate=variant.target.seconds(profile["cycles"]),
         max_abs=max(float(o["max_abs"]) for o in outputs.values()),
         tolerance_used=float(outputs[worst]["used"]),
         same_answer=min(same) if same else None,

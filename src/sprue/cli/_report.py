@@ -94,6 +94,7 @@ def _columns(metric: str) -> tuple[str, ...]:
         "latency p50",
         "per million",
         "instructions",
+        "estimated",
         "RAM",
     )
 
@@ -117,6 +118,7 @@ def _row(target: Summary, variant: Summary, *first: str) -> tuple[str, ...]:
         _latency(variant["measured"]),
         _price(variant["price"]),
         _text.count(variant["instructions"]),
+        _text.estimate(variant["cycles"], variant["estimate"]),
         _text.size(variant["ram"]),
         click.style("<- kept", bold=True) if variant["variant"] == target["kept"] else "",
     )

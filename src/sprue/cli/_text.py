@@ -8,7 +8,7 @@ import click
 
 from sprue.units import count, seconds, size
 
-__all__ = ["count", "seconds", "size", "state", "table"]
+__all__ = ["count", "estimate", "seconds", "size", "state", "table", "words_and_figures"]
 
 STATE_COLOURS = {"verified": "green", "prepared": "yellow", "refused": "magenta", "failed": "red"}
 
@@ -26,6 +26,22 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
         if number == 0:
             lines.append("  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def words_and_figures(rows: Sequence[Sequence[str]], *, words: int) -> str:
+    """A table without the columns that say nothing of any row. The first `words` columns are words; figures
+    are aligned to the right.
+    """
+    said = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
+    right = [n for n, i in enumerate(said) if i >= words]
+    return table([[row[i] for i in said] for row in rows], right=right)
+
+
+def estimate(cycles: int | None, time: float | None) -> str:
+    """Of an emulated processor: how long it would take, or its cycles where the clock is not known."""
+    if time is not None:
+        return seconds(time)
+    return "" if cycles is None else f"{count(cycles)} cycles"
 
 
 def state(name: str) -> str:

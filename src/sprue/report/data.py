@@ -90,8 +90,8 @@ class Tried:
     `metric_low` and `metric_high`, and is at most `drop_at_most` worse than the float model's, with 95 %
     confidence (or the recipe's); `proven`: that is within what is accepted. `over`: how many times what is
     allowed it took. `flash`: what a board needs; `size`: of the artifact's files. `peak_memory`: of a process
-    that loads and runs it. `energy`: joules of an inference, estimated. `noise`: why its times are noisy, ""
-    if they are not.
+    that loads and runs it. `energy`: joules of an inference, estimated; `cycles` and `estimate`, its
+    seconds: estimated of an emulated processor. `noise`: why its times are noisy, "" if they are not.
     """
 
     target: Name
@@ -114,6 +114,8 @@ class Tried:
     flash: Count | None = None
     ram: Count | None = None
     instructions: Count | None = None
+    cycles: Count | None = None
+    estimate: Seconds | None = None
     timing: Timing | None = None
     noise: Text = ""
     peak_memory: Count | None = None

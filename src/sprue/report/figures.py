@@ -61,6 +61,8 @@ class Figure:
 SIZE = Figure("size", "size", "bytes", "size", lambda t: t.bytes)
 LATENCY = Figure("latency", "latency", "seconds", "latency", lambda t: t.latency, exact=False)
 INSTRUCTIONS = Figure("instructions", "instructions", "count", "latency", lambda t: t.instructions)
+CYCLES = Figure("cycles", "cycles (estimate)", "count", "cost", lambda t: t.cycles, small=True)
+ESTIMATE = Figure("estimate", "time (estimate)", "seconds", "cost", lambda t: t.estimate, small=True)
 RAM = Figure("ram", "RAM", "bytes", "cost", lambda t: t.ram)
 CPU = Figure("cpu", "core-seconds", "seconds", "cost", lambda t: t.cpu, exact=False)
 MEMORY = Figure("peak_memory", "peak memory", "bytes", "cost", lambda t: t.peak_memory, exact=False)
@@ -82,7 +84,8 @@ def figures(report: Report) -> tuple[Figure, ...]:
     first = () if report.reference is None else (metric(report.reference),)
     currencies = sorted({t.price.currency for x in report.targets for t in x.tried if t.price is not None})
     price = replace(PRICE, label=f"{' or '.join(currencies) or 'price'} per million")
-    return (*first, SIZE, LATENCY, INSTRUCTIONS, CPU, MEMORY, RAM, BYTES_MOVED, ENERGY, price)
+    timed = (LATENCY, INSTRUCTIONS, CYCLES, ESTIMATE, CPU)
+    return (*first, SIZE, *timed, MEMORY, RAM, BYTES_MOVED, ENERGY, price)
 
 
 def known(found: Sequence[Figure], tried: Sequence[Tried]) -> tuple[Figure, ...]:

@@ -16,12 +16,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from sprue.report.compare import Compared
 from sprue.report.data import Report, TargetReport
-from sprue.report.figures import BYTES_MOVED, ENERGY, INSTRUCTIONS, LATENCY, Figure, figures, known
+from sprue.report.figures import (
+    BYTES_MOVED,
+    CYCLES,
+    ENERGY,
+    ESTIMATE,
+    INSTRUCTIONS,
+    LATENCY,
+    Figure,
+    figures,
+    known,
+)
 from sprue.report.plot import Plot, plots
 from sprue.report.reasons import reason
 from sprue.report.versus import Versus
 
-FIGURES = {f.key: f for f in (LATENCY, INSTRUCTIONS, BYTES_MOVED, ENERGY)}
+FIGURES = {f.key: f for f in (LATENCY, INSTRUCTIONS, CYCLES, ESTIMATE, BYTES_MOVED, ENERGY)}
 """That templates name."""
 TEMPLATES = Path(__file__).with_name("templates")
 

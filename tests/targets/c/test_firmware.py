@@ -107,7 +107,7 @@ def test_the_count_by_block_is_the_count_one_by_one_plus_what_it_blocks_skip(
     runner._emulator.run(zeros)
     for hook in hooks:
         uc.hook_del(hook)
-    assert runner._emulator.count(zeros) == sum(issued.values()) > 1000
+    assert runner._emulator.count(zeros).instructions == sum(issued.values()) > 1000
     for address in issued:
         if stepped[address] != issued[address]:
             before = np.frombuffer(bytes(uc.mem_read(address - 14, 14)), "<u2")
@@ -142,7 +142,7 @@ def test_the_instructions_of_the_calls_are_those_of_the_run_but_for_the_calling(
     operators = loaded.operators(one)
     steps = json.loads((artifacts[network, precision] / "report.json").read_bytes())["steps"]
     assert [(o.name, o.op) for o in operators] == [(s["node"], s["op"]) for s in steps]
-    counted = loaded._emulator.count({name: array[0] for name, array in one.items()})
+    counted = loaded._emulator.count({name: array[0] for name, array in one.items()}).instructions
     calling = counted - sum(o.instructions or 0 for o in operators)
     assert 0 < calling <= 10 * len(steps) + 20, "a call needs a handful of instructions to load its arguments"
 

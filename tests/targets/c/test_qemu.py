@@ -113,7 +113,7 @@ def test_qemu_counts_the_instructions_that_unicorn_counts(
     one = {name: array[:1] for name, array in samples.items()}
     ours = load(tmp_path / "artifact", target)._emulator
     other = in_qemu(tmp_path / "artifact" / "firmware.elf", target)
-    assert other.count(one) == ours.count(one) > 1000
+    assert other.count(one).instructions == ours.count(one).instructions > 1000
     assert other.count_calls(one) == ours.count_calls(one)
     assert other.stack(one) == ours.stack(one) > 0
 
