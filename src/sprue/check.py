@@ -1,15 +1,21 @@
-"""What cannot work, said before anything expensive runs: operators, limits, data, missing packages."""
+"""What cannot work, said before anything expensive runs: operators, limits, data, missing packages.
+
+A backend that can (`Predicts`) also says what each artifact will need, while the others are still checked.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue import data, graph, source
-from sprue.backend import Finding, Variant, find
+from sprue.backend import Finding, Prediction, Predicts, Profile, Variant, find
 from sprue.choosing.widen import offered_variants
 from sprue.description import refuse_strangers
 from sprue.errors import SprueError
@@ -22,15 +28,24 @@ from sprue.variant import Compression, Settings
 
 @dataclass(frozen=True)
 class Checked:
-    """What stands against a variant: findings in the model, or what is `missing` here."""
+    """What stands against a variant: findings in the model, or what is `missing` here.
+
+    `predicted`: what its artifact will need; None where nothing tells.
+    """
 
     variant: Variant
     findings: Sequence[Finding]
     missing: SprueError | None = None
+    predicted: Profile | None = None
 
     @property
     def ok(self) -> bool:
         return not self.findings and self.missing is None
+
+    @property
+    def estimate(self) -> float | None:
+        """Seconds of an inference, by estimated cycles and the target's clock."""
+        return None if self.predicted is None else self.variant.target.seconds(self.predicted.cycles)
 
 
 def check(recipe: Recipe) -> list[Checked]:
@@ -39,9 +54,38 @@ def check(recipe: Recipe) -> list[Checked]:
     Runs no code of the recipe: a Python source is refused, since its network is not known without.
     """
     model = _read(recipe.model)
-    _check_data(recipe.model, model)
-    calibrated = recipe.model.calibration is not None
-    return [_check(model, v, calibrated) for c in recipe.choices for v in _variants(c, model)]
+    calibration = _check_data(recipe.model, model)
+    variants = [v for c in recipe.choices for v in _variants(c, model)]
+    order = sorted(range(len(variants)), key=lambda i: not isinstance(find(variants[i].backend), Predicts))
+    with ThreadPoolExecutor(thread_name_prefix="predict") as pool:  # what takes longest begins first
+        waiting = {i: _checked(model, variants[i], calibration, pool) for i in order}
+        return [_predicted(*waiting[i]) for i in range(len(variants))]
+
+
+Calibration = Mapping[str, NDArray[np.generic]] | None
+
+
+def _checked(
+    model: ModelProto, variant: Variant, calibration: Calibration, pool: ThreadPoolExecutor
+) -> tuple[Checked, Future[Prediction] | None]:
+    checked = _check(model, variant, calibrated=calibration is not None)
+    backend = find(variant.backend)
+    if not checked.ok or not isinstance(backend, Predicts):
+        return checked, None
+    try:
+        return checked, pool.submit(backend.predict(model, variant, calibration or {}))
+    except SprueError as error:
+        return replace(checked, missing=error), None
+
+
+def _predicted(checked: Checked, waiting: Future[Prediction] | None) -> Checked:
+    if waiting is None:
+        return checked
+    try:
+        prediction = waiting.result()
+    except SprueError as error:
+        return replace(checked, missing=error)
+    return replace(checked, predicted=prediction.profile, findings=prediction.findings)
 
 
 def _variants(choice: Choice, model: ModelProto) -> list[Variant]:
@@ -65,7 +109,8 @@ def _read(model: Model) -> ModelProto:
     return network
 
 
-def _check_data(model: Model, network: ModelProto) -> None:
+def _check_data(model: Model, network: ModelProto) -> Calibration:
+    """The calibration samples; None if there are none."""
     specs = graph.inputs(network)
     arrays = data.read_arrays(model.evaluation)
     samples = data.check_inputs(arrays, specs, str(model.evaluation), ignore=[model.label])
@@ -78,7 +123,8 @@ def _check_data(model: Model, network: ModelProto) -> None:
             data.check_answers(labels, model.label, prod(known), metric, place)
     if model.calibration is not None:
         arrays = data.read_arrays(model.calibration)
-        data.check_inputs(arrays, specs, str(model.calibration), ignore=[model.label])
+        return data.check_inputs(arrays, specs, str(model.calibration), ignore=[model.label])
+    return None
 
 
 def _check(model: ModelProto, variant: Variant, calibrated: bool) -> Checked:

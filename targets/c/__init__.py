@@ -8,11 +8,12 @@ text), `firmware` and `project` (the artifact's folder), `toolchain` (zig), `dev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Prediction, Profile, Variant
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class CBackend:
     writes_description = False
 
     def available(self) -> Availability:
-        from . import qemu, toolchain, unicorn_core
+        from . import cycles, qemu, toolchain, unicorn_core
 
         compiles, executes = toolchain.available(), unicorn_core.available()
         missing = [n for n, there in (("ziglang", compiles), ("unicorn", executes)) if not there]
         if missing:
             return Availability(compiles, executes, ", ".join(missing), INSTALL)
+        if not cycles.available():
+            return Availability(True, True, "no capstone: cycles are not estimated", INSTALL)
         if qemu.version(qemu.ARM) is None:
             lacking = f"no {qemu.ARM}: what only that can run, such as cortex-m55, is prepared, not verified"
             return Availability(True, True, lacking, qemu.INSTALL)
@@ -54,7 +57,7 @@ class CBackend:
         from . import qemu
 
         found = {}
-        for package in ("jinja2", "numpy", "onnx", "onnxruntime", "unicorn", "ziglang"):
+        for package in ("capstone", "jinja2", "numpy", "onnx", "onnxruntime", "unicorn", "ziglang"):
             try:
                 found[package] = version(package)
             except PackageNotFoundError:
@@ -88,6 +91,14 @@ class CBackend:
         from .check import check
 
         return check(model, variant, self.precisions)
+
+    def predict(self, model: ModelProto, variant: Variant, calibration: Samples) -> Callable[[], Prediction]:
+        from .predict import prepare
+
+        def profile(artifact: Path) -> Profile:
+            return self.load(artifact, variant).profile()
+
+        return prepare(model, variant, self.passes(variant), calibration, profile)
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
         from .check import lowered

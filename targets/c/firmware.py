@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +41,24 @@ def write_artifact(
     for port in (*source.inputs, *source.outputs):
         if len(port.value.shape) > 8:
             raise SprueError(f"'{port.name}' has more than 8 dimensions", remedy="reshape it in the model")
-    src, test, device = (out / name for name in ("src", "test", "firmware"))
-    for folder in (src, test, device):
+    golden = golden_vectors(model, samples)
+    (out / "test").mkdir()
+    quantized = variant.precision != "float32"
+    _write(out / "test" / "selftest.c", _selftest(model, source, golden, quantized=quantized))
+    write_project(out, source, machine, program.graph.name, PREFIX)
+    write_firmware(out, program, source, variant, machine)
+
+
+def write_firmware(out: Path, program: Program, source: Source, variant: Variant, machine: Machine) -> None:
+    """The part of an artifact that runs: sources, the firmware made of them, and the report on it."""
+    src, device = out / "src", out / "firmware"
+    for folder in (src, device):
         folder.mkdir()
     for name, text in source.files.items():
         _write(src / name, text)
-    golden = golden_vectors(model, samples)
-    _write(test / "selftest.c", _selftest(model, source, golden, quantized=variant.precision != "float32"))
     _write(device / "main.c", _main(source))
     _write(device / "boot.c", render(machine.isa.boot, {}))
     _write(device / "link.ld", _linker_script(source, variant, machine))
-    write_project(out, source, machine, program.graph.name, PREFIX)
     build(out, machine)
     (out / REPORT).write_bytes(canonical(_report(out, program, source, variant)) + b"\n")
 
@@ -69,13 +77,25 @@ def rebuilt(artifact: Path, machine: Machine, folder: Path) -> Path:
     return folder / FIRMWARE
 
 
-def read_steps(artifact: Path) -> tuple[tuple[str, str], ...]:
-    """Node and operator of each call that `run` makes, as reported. Raises SprueError if it is damaged."""
+@dataclass(frozen=True)
+class Reported:
+    """`steps`: node and operator of each call that `run` makes, in order. `bound`: bytes of the arena that no
+    plan could do without.
+    """
+
+    steps: tuple[tuple[str, str], ...]
+    bound: int
+
+
+def read_report(artifact: Path) -> Reported:
+    """Raises SprueError if the report is missing or damaged."""
     path = artifact / REPORT
     try:
         if path.stat().st_size > MAX_REPORT:
             raise ValueError("too large")
-        return tuple((str(s["node"]), str(s["op"])) for s in parse(path.read_bytes())["steps"])
+        report = parse(path.read_bytes())
+        steps = tuple((str(s["node"]), str(s["op"])) for s in report["steps"])
+        return Reported(steps, int(report["arena"]["lower_bound"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SprueError(
             f"the report on the artifact is missing or damaged ({error})",

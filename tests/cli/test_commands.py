@@ -120,7 +120,16 @@ def test_check_of_what_works_exits_0_and_answers_in_json(project: Path, sprue: R
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "ok": True,
-        "variants": [{"findings": [], "missing": None, "target": "null", "variant": "null-float32"}],
+        "variants": [
+            {
+                "target": "null",
+                "variant": "null-float32",
+                "missing": None,
+                "findings": [],
+                "limits": {"flash": None, "ram": None},
+                "predicted": None,
+            }
+        ],
     }
 
 

@@ -1,13 +1,20 @@
-"""`sprue check`: can it work at all? Every unsupported operator and every limit, without compiling."""
+"""`sprue check`: can it work at all, and does it fit? Every unsupported operator and every limit."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sprue.cli import _options, _text
+
+if TYPE_CHECKING:
+    from sprue.backend import Profile
+    from sprue.check import Checked
+
+HEADING = ("target", "variant", "can it work?", "flash", "RAM", "instructions", "estimated")
 
 
 @click.command()
@@ -18,7 +25,7 @@ from sprue.cli import _options, _text
 def command(
     recipe: Path, only_targets: tuple[str, ...], only_variants: tuple[str, ...], as_json: bool
 ) -> None:
-    """Say in under a second what cannot work, without compiling anything."""
+    """Say in about a second what cannot work, and what a microcontroller will need, without building."""
     from sprue.check import check
     from sprue.recipe import load_recipe
 
@@ -30,14 +37,14 @@ def command(
                 "variant": c.variant.id,
                 "missing": str(c.missing) if c.missing else None,
                 "findings": [asdict(f) for f in c.findings],
+                "limits": {"flash": c.variant.target.limit_flash, "ram": c.variant.target.limit_ram},
+                "predicted": None if c.predicted is None else _needs(c.predicted, c.estimate),
             }
             for c in checked
         ]
         _options.print_json({"ok": all(c.ok for c in checked), "variants": found})
     else:
-        rows = [("target", "variant", "can it work?")]
-        rows += [(c.variant.target.id, c.variant.id, _answer(c.ok)) for c in checked]
-        click.echo(_text.table(rows))
+        click.echo(_text.words_and_figures([HEADING, *map(_row, checked)], words=3))
         for c in checked:
             for finding in c.findings:
                 click.echo(f"\n{c.variant.target.id} {c.variant.id}: {finding}\n  {finding.remedy}")
@@ -45,6 +52,28 @@ def command(
                 click.echo(f"\n{c.variant.target.id} {c.variant.id}: {c.missing}")
     if not all(c.ok for c in checked):
         raise click.exceptions.Exit(1)
+
+
+def _row(checked: Checked) -> tuple[str, ...]:
+    variant, needs = checked.variant, checked.predicted
+    first = (variant.target.id, variant.id, _answer(checked.ok))
+    if needs is None:
+        return (*first, "", "", "", "")
+    return (
+        *first,
+        _share(needs.flash, variant.target.limit_flash),
+        _share(needs.ram, variant.target.limit_ram),
+        _text.count(needs.instructions),
+        _text.estimate(needs.cycles, checked.estimate),
+    )
+
+
+def _share(need: int | None, limit: int | None) -> str:
+    return _text.size(need) + ("" if limit is None or need is None else f" of {_text.size(limit)}")
+
+
+def _needs(profile: Profile, estimate: float | None) -> dict[str, Any]:
+    return {**asdict(profile), "notes": dict(profile.notes), "estimate": estimate}
 
 
 def _answer(ok: bool) -> str:

@@ -1,0 +1,80 @@
+"""What an artifact will need, before it is built: from the firmware that the build would link, run once.
+
+Arena and weights are known from the lowered graph; how large the code becomes only its compiler knows, and
+how many instructions it takes only a processor. Both answer in less time than any model of them would take to
+be trusted: the sources are compiled, linked and run on zeros. No golden vectors, no verification, no timing.
+What cannot fit by its arena and weights alone is not compiled.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sprue.backend import Pass, Prediction, Profile, Variant
+from sprue.errors import SprueError
+
+from . import limits
+from .check import lowered
+from .emit import emit
+from .firmware import write_firmware
+from .lower import Program
+from .machine import machine
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from sprue.backend import Samples
+
+MOST_SAMPLES = 256
+"""Calibration samples that are looked at: enough to be done in a moment."""
+
+
+def prepare(
+    model: ModelProto,
+    variant: Variant,
+    passes: tuple[Pass, ...],
+    calibration: Samples,
+    profile: Callable[[Path], Profile],
+) -> Callable[[], Prediction]:
+    """Lower the model as `compile` would get it. What is returned does the rest, in any thread.
+
+    Raises SprueError for what the passes or the lowering refuse.
+    """
+    few = {name: array[:MOST_SAMPLES] for name, array in calibration.items()}
+    for change in passes:
+        model = change.apply(model, few)
+    program, findings = lowered(model, fixed_point=not machine(variant.target).floats)
+    if program is None:
+        return lambda: Prediction(Profile(), tuple(findings))
+    known: Program = program
+    return lambda: _predict(known, variant, profile, _notes(passes, calibration))
+
+
+def _notes(passes: tuple[Pass, ...], calibration: Samples) -> dict[str, str]:
+    count = max((len(a) for a in calibration.values()), default=0)
+    if count <= MOST_SAMPLES or not any(p.needs_calibration for p in passes):
+        return {}
+    return {"calibration": f"with {MOST_SAMPLES} of {count} samples: the code may differ by a few bytes"}
+
+
+def _predict(
+    program: Program, variant: Variant, profile: Callable[[Path], Profile], notes: Mapping[str, str]
+) -> Prediction:
+    quantized = variant.precision != "float32"
+    least = limits.Need(program.plan.bytes, limits.weight_bytes(program), program.blocks, least=True)
+    found = limits.findings(program, least, variant.target, quantized=quantized)
+    if found:
+        lacking = {**notes, "flash": "at least: weights alone", "ram": "at least: the arena alone"}
+        return Prediction(Profile(least.flash, least.ram, notes=lacking), tuple(found))
+    with tempfile.TemporaryDirectory(prefix="sprue-predict-") as folder:
+        write_firmware(Path(folder), program, emit(program), variant, machine(variant.target))
+        told = profile(Path(folder))
+    if told.flash is None or told.ram is None:
+        raise SprueError("the firmware does not say what it needs", remedy="this is a bug of sprue")
+    need = limits.Need(told.ram, told.flash, program.blocks)
+    found = limits.findings(program, need, variant.target, quantized=quantized)
+    return Prediction(replace(told, notes={**told.notes, **notes}), tuple(found))
