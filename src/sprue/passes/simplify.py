@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from sprue.backend import Samples
 
 
+CHANGING = ["DoubleQDQPairsRemover", "TransposeOptimizer", "WeightBiasQuantization"]
+"""Of the basic level, what changes results between QDQ pairs: it makes one pair of two with different zero
+points, where either saturates; puts a pair before a Transpose, where others read, too; rounds a float bias.
+"""
+
+
 @dataclass(frozen=True)
 class Simplify:
     """Fold constants and shapes; with `batch`, fix axis 0 of every input first.
@@ -104,8 +110,14 @@ def _optimised(model: ModelProto) -> ModelProto:
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.disable_prepacking", "1")  # nothing is run
+        paired = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
         with quiet():
-            ort.InferenceSession(serialise(model), options, providers=["CPUExecutionProvider"])
+            ort.InferenceSession(
+                serialise(model),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=CHANGING if paired else [],
+            )
         return onnx.load_model_from_string(path.read_bytes())
 
 
