@@ -51,6 +51,21 @@ def window(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...], result: 
     )  # fmt: skip
 
 
+def refuse_windows_outside(node: Node, over: Window, rank: int) -> None:
+    """Raises Unsupported for a window that begins behind the input, at padding that only ceil_mode adds.
+
+    ONNX before opset 22 counts it among the results, onnxruntime does not.
+    """
+    begins = [(n - 1) * s - b for n, s, b in zip(over.result, over.strides, over.before, strict=True)]
+    if node.integer("ceil_mode", 0) and any(
+        begin >= size for begin, size in list(zip(begins, over.size, strict=True))[2 - rank :]
+    ):
+        raise Unsupported(
+            "with ceil_mode its last window lies outside of the input, which runtimes count differently",
+            "export the model with ceil_mode=0, or opset 22 or newer",
+        )
+
+
 def _padding_before(
     node: Node,
     spatial: tuple[int, ...],

@@ -44,7 +44,8 @@ def average_pool(g: Graph, node: Node) -> Laid:
     x = g.cast(images(g, value), computable(value.dtype, FLOAT))
     counts_padding = bool(node.integer("count_include_pad")) and over.padded
     spatial = x.shape[1:-1]
-    if not counts_padding and over.is_same(spatial) and out == _same_sizes(over, spatial):
+    plain = all(d == 1 for d in over.dilations)
+    if plain and not counts_padding and over.is_same(spatial) and out == _same_sizes(over, spatial):
         made = _pooled(g, "AVERAGE_POOL_2D", x, over, out, 0.0)
     else:
         made = _window_means(g, x, over, out)
@@ -71,7 +72,7 @@ def lp_pool(g: Graph, node: Node) -> Laid:
 @lowers("GlobalAveragePool", "GlobalMaxPool")
 def global_pool(g: Graph, node: Node) -> Laid:
     value = node.input(0)
-    perm, held = next(iter(value.views.items()))
+    perm, held = g.held(value)
     x = g.cast(held, computable(value.dtype, FLOAT))
     axes = [i for i, axis in enumerate(perm) if axis >= 2]
     code = "MEAN" if node.op == "GlobalAveragePool" else "REDUCE_MAX"
@@ -86,7 +87,15 @@ def _window(node: Node) -> tuple[Window, Shape]:
     kernel = tuple(node.integers("kernel_shape") or ())
     over = window(node, value.shape[2:], kernel).as_2d()
     out = node.outputs[0].shape[2:]
-    return over, ((1, *out) if len(out) == 1 else tuple(out))
+    out = (1, *out) if len(out) == 1 else tuple(out)
+    spatial = value.shape[2:] if value.rank > 3 else (1, *value.shape[2:])
+    begins = [(size - 1) * s - b for size, s, b in zip(out, over.strides, over.begin, strict=True)]
+    if node.integer("ceil_mode") and any(b >= size for b, size in zip(begins, spatial, strict=True)):
+        raise Unsupported(
+            "with ceil_mode its last window lies outside of the input, which runtimes count differently",
+            "export the model with ceil_mode=0, or opset 22 or newer",
+        )
+    return over, out
 
 
 def _same_sizes(over: Window, spatial: Shape) -> Shape:
