@@ -40,6 +40,9 @@ SAME_SHAPE = frozenset(
 )
 """Operators whose first input has the output's shape."""
 
+UNKNOWN = (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, onnx.checker.ValidationError)
+"""What inference raises, the last for operators that an operator set has withdrawn."""
+
 Known = tuple[np.dtype[np.generic], Shape]
 
 
@@ -87,7 +90,7 @@ def infer(
             small,
             opset_imports=[helper.make_opsetid(node.domain, opset)],
         )
-    except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, KeyError, ValueError, RuntimeError):
+    except (*UNKNOWN, KeyError, ValueError, RuntimeError):
         return {}
     facts = {name: known(proto) or _with_shape(proto, shapes.get(name)) for name, proto in found.items()}
     return {name: fact for name, fact in facts.items() if fact is not None}

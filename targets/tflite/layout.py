@@ -66,6 +66,12 @@ class Graph(Emitter):
             value.views[perm] = made
         return value.views[perm]
 
+    def held(self, value: Value) -> tuple[Perm, Tensor]:
+        """The value in an order in which it is there; what is constant may still have none."""
+        if not value.views:
+            self.tensor(value)
+        return next(iter(value.views.items()))
+
     def changeable(self, value: Value) -> Laid | None:
         """The only tensor of a value that nobody else reads or will read, and its order; else None.
 

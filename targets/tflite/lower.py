@@ -130,6 +130,10 @@ class _Walk:
             except Unsupported as reason:
                 self._find(named, node.op_type, reason.reason, reason.remedy, "operator")
                 self._skip(node, opset)
+            except ValueError:
+                if not self.findings:
+                    raise
+                self._skip(node, opset)  # what was refused before it may have another shape than was inferred
 
     def _node(self, node: NodeProto, name: str, opset: int, depth: int) -> None:
         lowering = lowerings().get(node.op_type) if node.domain in DOMAINS else None

@@ -90,9 +90,7 @@ class LiteRtRunner:
     def _once(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         try:
             for name, place in self._places.items():
-                self._interpreter.set_tensor(
-                    place, np.ascontiguousarray(inputs[name]).reshape(inputs[name].shape)
-                )
+                self._interpreter.set_tensor(place, _plain(inputs[name]))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise SprueError(
@@ -103,6 +101,12 @@ class LiteRtRunner:
         if self._phone is not None and len(self._first) < emulated.SAMPLES:
             self._first.append(({n: np.array(inputs[n]) for n in self._places}, made))
         return made
+
+
+def _plain(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Contiguous, and int64 where it is numpy's longlong: the same, but LiteRT has no name for it."""
+    made = np.ascontiguousarray(array).view(np.dtype(array.dtype.name))
+    return made.reshape(array.shape)
 
 
 def batch_of(inputs: tuple[TensorSpec, ...]) -> int:

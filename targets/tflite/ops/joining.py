@@ -6,7 +6,9 @@ import numpy as np
 
 from ..emit import Shape, Tensor, Unsupported
 from ..layout import Graph, Laid, identity
-from ..registry import Node, lowers
+from ..registry import Node, computable, lowers
+
+SPLIT = frozenset({"float32", "int8", "uint8", "int16", "int32", "int64"})
 
 
 @lowers("Concat")
@@ -19,17 +21,18 @@ def concat(g: Graph, node: Node) -> Laid:
 def split(g: Graph, node: Node) -> list[Laid]:
     """The sizes are those of the outputs."""
     value = node.input(0)
-    perm, x = next(iter(value.views.items()))
+    perm, x = g.held(value)
     axis = node.axis(0)
     place = perm.index(axis)
     sizes = [o.shape[axis] for o in node.outputs]
+    x = g.cast(x, computable(x.dtype, SPLIT))
     shapes = [(tuple(o.shape[p] for p in perm), x.dtype) for o in node.outputs]
     at = g.constant(place, np.int32)
     if len(set(sizes)) == 1:
         made = g.ops("SPLIT", [at, x], shapes, numSplits=len(sizes))
     else:
         made = g.ops("SPLIT_V", [x, g.constant(sizes, np.int32), at], shapes, numSplits=len(sizes))
-    return [(tensor, perm) for tensor in made]
+    return [(g.cast(tensor, value.dtype), perm) for tensor in made]
 
 
 @lowers("Slice")
@@ -37,7 +40,7 @@ def slice_(g: Graph, node: Node) -> Laid:
     value = node.input(0)
     if node.opset >= 10 and any(v.const is None for v in node.present()[1:]):
         return _sliced_at_run_time(g, node), identity(value.rank)
-    perm, x = next(iter(value.views.items()))
+    perm, x = g.held(value)
     begin, step = [0] * value.rank, [1] * value.rank
     for axis, start, stride in _bounds(node):
         begin[axis], step[axis] = start, stride
@@ -127,7 +130,7 @@ def _bounds(node: Node) -> list[tuple[int, int, int]]:
 @lowers("Pad")
 def pad(g: Graph, node: Node) -> Laid:
     value = node.input(0)
-    perm, x = next(iter(value.views.items()))
+    perm, x = g.held(value)
     fill, mode = _fill(g, node, x.dtype), node.text("mode", "constant")
     if node.opset >= 11 and node.input(1).const is None:
         return _padded_at_run_time(g, node, mode, fill), identity(value.rank)

@@ -21,7 +21,7 @@ def batch_normalization(g: Graph, node: Node) -> Laid:
         raise Unsupported("batch normalisation for each element", "export it with a newer operator set")
     epsilon = node.number("epsilon", 1e-5)
     given = [node.input(i) for i in range(1, 5)]
-    perm, x = next(iter(value.views.items()))
+    perm, x = g.held(value)
     x = g.cast(x, computable(value.dtype, FLOAT))
     place = perm.index(1) if value.rank > 1 else 0
     around = tuple(-1 if i == place else 1 for i in range(value.rank))
@@ -86,7 +86,7 @@ def _normalised(g: Graph, x: Tensor, axes: list[int], epsilon: float) -> Tensor:
 @lowers("InstanceNormalization")
 def instance_normalization(g: Graph, node: Node) -> Laid:
     value = node.input(0)
-    perm, x = next(iter(value.views.items()))
+    perm, x = g.held(value)
     x = g.cast(x, computable(value.dtype, FLOAT))
     axes = [i for i, axis in enumerate(perm) if axis >= 2]
     shape = tuple(value.shape[1] if axis == 1 else 1 for axis in perm)
@@ -99,7 +99,7 @@ def instance_normalization(g: Graph, node: Node) -> Laid:
 def lp_normalization(g: Graph, node: Node) -> Laid:
     """x / ||x||_p along an axis; a zero vector stays zero."""
     value = node.input(0)
-    perm, x = next(iter(value.views.items()))
+    perm, x = g.held(value)
     x = g.cast(x, computable(value.dtype, FLOAT))
     place = perm.index(node.axis(-1))
     sizes = g.unary("ABS", x) if node.integer("p", 2) == 1 else g.mul(x, x)

@@ -29,7 +29,7 @@ def reduce(g: Graph, node: Node) -> Laid:
         return _at_run_time(g, node)
     axes = _axes(node)
     keepdims = bool(node.integer("keepdims", 1))
-    perm, held = next(iter(value.views.items()))
+    perm, held = g.held(value)
     if not axes:
         if node.op in COMPOSED:
             raise Unsupported(f"{node.op} over no axes", "give it axes")

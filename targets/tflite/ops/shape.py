@@ -48,9 +48,7 @@ def transpose(g: Graph, node: Node) -> Laid:
         )
     if value.const is not None:
         return g.constant(value.const.transpose(perm)), tuple(range(value.rank))
-    held, tensor = next(
-        ((p, t) for p, t in value.views.items() if p == tuple(perm)), next(iter(value.views.items()))
-    )
+    held, tensor = next(((p, t) for p, t in value.views.items() if p == tuple(perm)), g.held(value))
     return tensor, tuple(perm.index(axis) for axis in held)
 
 
