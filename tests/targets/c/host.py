@@ -64,12 +64,11 @@ class Program:
 
 def build(folder: Path, sources: Sequence[Source], flags: Sequence[str] = (*PLAIN, *SANITIZERS)) -> Program:
     """Compile every model (prefix `m<index>`) with warnings as errors, and link them with a main()."""
-    for index, source in enumerate(sources):
+    for source in sources:
         for name, text in source.files.items():
             (folder / name).write_text(text)
-        (folder / f"m{index}_main.c").write_text(_wrapper(index, source))
-    (folder / "main.c").write_text(_main(len(sources)))
-    files = [f"{stem}.c" for i in range(len(sources)) for stem in (f"m{i}", f"m{i}_main")] + ["main.c"]
+    (folder / "main.c").write_text(_main(sources))
+    files = [*(f"m{i}.c" for i in range(len(sources))), "main.c"]
     command = [*compiler(), *WARNINGS, *flags]
     batches = [files[i : i + 24] for i in range(0, len(files), 24)]
     with ThreadPoolExecutor(2) as pool:
@@ -87,12 +86,7 @@ def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
 
 def _wrapper(index: int, source: Source) -> str:
     """Reads the inputs, runs, writes the outputs. Sizes in bytes, so that C's types do not matter here."""
-    lines = [
-        f'#include "m{index}.h"',
-        "#include <stdio.h>",
-        f"int m{index}_main(void);",
-        f"int m{index}_main(void) {{",
-    ]
+    lines = [f"static int m{index}_main(void)", "{"]
     for port in source.inputs:
         if port.value.bytes:
             call = f"fread(m{index}_input_{port.symbol}(), 1, {port.value.bytes}, stdin)"
@@ -105,11 +99,14 @@ def _wrapper(index: int, source: Source) -> str:
     return "\n".join([*lines, "    return 0;", "}", ""])
 
 
-def _main(count: int) -> str:
-    names = "".join(f"int m{i}_main(void);\n" for i in range(count))
-    table = ", ".join(f"m{i}_main" for i in range(count))
+def _main(sources: Sequence[Source]) -> str:
+    indices = range(len(sources))
+    headers = "".join(f'#include "m{i}.h"\n' for i in indices)
+    table = ", ".join(f"m{i}_main" for i in indices)
     return (
-        f"#include <stdlib.h>\n{names}\nstatic int (*const models[])(void) = {{ {table} }};\n"
+        f"{headers}#include <stdio.h>\n#include <stdlib.h>\n\n"
+        + "\n".join(_wrapper(i, s) for i, s in zip(indices, sources, strict=True))
+        + f"\nstatic int (*const models[])(void) = {{ {table} }};\n\n"
         "int main(int argc, char **argv)\n{\n"
         "    return argc > 1 ? models[atoi(argv[1])]() : 2;\n}\n"
     )

@@ -1,0 +1,205 @@
+"""The smallest graph of each mistake that random graphs have found, through both lowerings."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from sprue.passes.simplify import Simplify
+
+from . import lowerings
+from .graphs import Case
+from .growing import Arrays, outputs
+from .worker import FLAGS
+
+X = np.random.default_rng(5).standard_normal((1, 2, 6, 5)).astype(np.float32)
+OUTSIDE = "with ceil_mode its last window lies outside of the input, which runtimes count differently"
+
+
+def node(op: str, inputs: str, made: str, **attributes: Any) -> NodeProto:
+    return helper.make_node(op, inputs.split(), made.split(), f"{op}_{made.split()[0]}", **attributes)
+
+
+def case(nodes: Sequence[NodeProto], opset: int, feeds: Arrays, constants: Arrays | None = None) -> Case:
+    """The outputs are what no node reads."""
+    read = {i for n in nodes for i in n.input}
+    graph = helper.make_graph(
+        list(nodes),
+        "found",
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in feeds.items()
+        ],
+        [helper.make_empty_tensor_value_info(o) for n in nodes for o in n.output if o not in read],
+        [numpy_helper.from_array(a, n) for n, a in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    made = outputs(model, feeds)
+    for value in model.graph.output:
+        value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(made[value.name].dtype)
+    return Case(model, feeds, made)
+
+
+def with_output(found: Case, name: str) -> Case:
+    found.model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    return Case(found.model, found.feeds, outputs(found.model, found.feeds))
+
+
+def pooled(op: str, opset: int, **attributes: Any) -> Case:
+    return case([node(op, "x", "y", **attributes)], opset, {"x": X})
+
+
+def pairs_with_two_zero_points() -> Case:
+    """onnxruntime's basic level makes one pair of the two, and loses where each saturates."""
+    nodes = [
+        node("QuantizeLinear", "x s a", "q"),
+        node("DequantizeLinear", "q s a", "d"),
+        node("QuantizeLinear", "d s b", "r"),
+        node("DequantizeLinear", "r s b", "e"),
+        node("Mul", "e e", "m"),
+        node("QuantizeLinear", "m t a", "u"),
+        node("DequantizeLinear", "u t a", "y"),
+    ]
+    held: Arrays = {
+        "s": np.asarray(0.01, np.float32),
+        "t": np.asarray(0.02, np.float32),
+        "a": np.asarray(-9, np.int8),
+        "b": np.asarray(0, np.int8),
+    }
+    return case(nodes, 15, {"x": X}, held)
+
+
+def float_bias_between_pairs() -> Case:
+    """onnxruntime's basic level rounds the bias to steps of the scales' product."""
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"),
+        node("DequantizeLinear", "q s z", "d"),
+        node("DequantizeLinear", "w t z", "v"),
+        node("Conv", "d v b", "c"),
+        node("Relu", "c", "r"),
+        node("QuantizeLinear", "r s z", "k"),
+        node("DequantizeLinear", "k s z", "y"),
+    ]
+    held: Arrays = {
+        "s": np.asarray(np.float32(0.05)),
+        "z": np.asarray(np.int8(0)),
+        "b": np.full(1, 0.0012, np.float32),
+    }
+    held |= {"t": np.asarray(np.float32(0.01)), "w": np.full((1, 2, 1, 1), 3, np.int8)}
+    return with_output(case(nodes, 17, {"x": X}, held), "c")
+
+
+def reduction_of_a_shape() -> Case:
+    nodes = [
+        node("Shape", "x", "s"),
+        node("ReduceLogSumExp", "s", "r", keepdims=0),
+        node("Cast", "r", "f", to=1),
+        node("Add", "x f", "y"),
+    ]
+    return case(nodes, 16, {"x": X})
+
+
+def withdrawn_group_normalization() -> Case:
+    held = {"a": np.ones(2, np.float32), "b": np.zeros(2, np.float32)}
+    return case([node("GroupNormalization", "x a b", "y", num_groups=2)], 18, {"x": X}, held)
+
+
+def dilated_average() -> Case:
+    """As large as its input, as TFLite's padding SAME makes it; but that knows no dilations."""
+    return pooled("AveragePool", 19, kernel_shape=[2, 1], dilations=[2, 1], pads=[1, 0, 1, 0])
+
+
+def empty_last_window(op: str) -> Case:
+    """Counted by ONNX's shape inference before opset 22, and not by onnxruntime."""
+    return pooled(op, 15, kernel_shape=[1, 1], strides=[1, 3], ceil_mode=1)
+
+
+def parts_of_booleans() -> Case:
+    return case([node("Split", "x n", "a b", axis=1)], 13, {"x": X[:, 0] > 0}, {"n": np.array([1, 5])})
+
+
+def quantized_after_an_output() -> Case:
+    """onnxruntime's basic level puts a pair before the Transpose, and so before the output `m`."""
+    nodes = [
+        node("Min", "x x", "m"),
+        node("Transpose", "m", "t", perm=[1, 0]),
+        node("QuantizeLinear", "t s z", "q"),
+        node("DequantizeLinear", "q s z", "d"),
+        node("MatMul", "d w", "p"),
+        node("QuantizeLinear", "p s z", "r"),
+        node("DequantizeLinear", "r s z", "y"),
+    ]
+    held: Arrays = {"s": np.asarray(np.float32(0.05)), "z": np.asarray(np.uint8(128))}
+    found = case(nodes, 22, {"x": X[0, 0, :1]}, {**held, "w": np.ones((1, 2), np.float32)})
+    return with_output(found, "m")
+
+
+def norm_of_a_shape_that_is_not_known() -> Case:
+    held = {"g": np.ones((6, 2), np.float32)}
+    pool = node("MaxPool", "x", "p", kernel_shape=[1, 1], strides=[1, 3], ceil_mode=1)
+    return case([pool, node("LayerNormalization", "p g", "y", axis=-2)], 17, {"x": X}, held)
+
+
+FOUND: dict[str, tuple[Callable[[], Case], str]] = {
+    "QDQ pairs with two zero points": (pairs_with_two_zero_points, ""),
+    "a dilated average": (dilated_average, ""),
+    "a maximum with an empty last window": (partial(empty_last_window, "MaxPool"), OUTSIDE),
+    "a mean with an empty last window": (partial(empty_last_window, "AveragePool"), OUTSIDE),
+    "parts of booleans": (parts_of_booleans, ""),
+    "a pair behind an output": (quantized_after_an_output, ""),
+    "a norm behind what is refused": (norm_of_a_shape_that_is_not_known, OUTSIDE),
+    "a withdrawn operator": (withdrawn_group_normalization, ""),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_tflite_is_right_or_says_why_not(name: str) -> None:
+    if not lowerings.litert_is_there():
+        pytest.skip("needs the extra sprue[mobile]")
+    make, why = FOUND[name]
+    found = make()
+    for batch in (None, 1):
+        outcome = lowerings.tflite(found, batch)
+        assert outcome.kind == ("refused" if why else "right"), outcome
+        assert why in outcome.why
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers")
+def test_c_is_right_or_says_why_not(tmp_path: Path) -> None:
+    made = lowerings.c([make() for make, _ in FOUND.values()], tmp_path, FLAGS)
+    for (name, (_, why)), outcome in zip(FOUND.items(), made, strict=True):
+        assert outcome.kind in (("refused",) if why else ("right", "refused")), (name, outcome)
+        assert why in outcome.why
+
+
+def test_a_reduction_of_a_shape_is_refused_or_folded() -> None:
+    if not lowerings.litert_is_there():
+        pytest.skip("needs the extra sprue[mobile]")
+    found = reduction_of_a_shape()
+    assert lowerings.tflite(found) == lowerings.Outcome(
+        "refused", "ReduceLogSumExp: ReduceLogSumExp of int64"
+    )
+    assert lowerings.tflite(found, 1).kind == "right"
+
+
+def test_simplify_leaves_a_float_bias_between_pairs_as_it_is() -> None:
+    """An integer kernel rounds it all the same, the float model must not."""
+    found = float_bias_between_pairs()
+    simple: ModelProto = Simplify(batch=1).apply(found.model, {})
+    np.testing.assert_array_equal(outputs(simple, found.feeds)["c"], found.wanted["c"])
+
+
+def test_litert_takes_numpys_longlong_for_int64() -> None:
+    """What onnxruntime gives on Linux is int64 by that name, which LiteRT calls NOTYPE."""
+    if not lowerings.litert_is_there():
+        pytest.skip("needs the extra sprue[mobile]")
+    x = np.arange(6, dtype=np.longlong).reshape(1, 6)
+    assert lowerings.tflite(case([node("Neg", "x", "y")], 17, {"x": x})).kind == "right"

@@ -1,0 +1,54 @@
+"""The graphs of a few seeds through a lowering: one line of JSON for each, when it is done.
+
+Arguments: the lowering, the first seed, the seed after the last.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import lowerings
+from .graphs import Case, from_seed
+from .lowerings import Outcome
+
+FLAGS = (
+    "-O1", "-g0", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno", "-fsanitize=undefined",
+    "-fno-sanitize-recover=all",
+)  # fmt: skip
+
+
+def through_tflite(seed: int) -> Outcome:
+    """As the graph is; after Simplify; or with a symbolic batch, where the graph keeps samples apart."""
+    case = from_seed(seed, lowerings.known("tflite"))
+    many = case.batched() if seed % 3 == 0 else None
+    if many is not None:
+        return lowerings.tflite(many, batch=1)
+    return lowerings.tflite(case, batch=1 if seed % 2 else None)
+
+
+def through_c(seeds: range) -> Iterator[Outcome]:
+    """Like it; C runs a sample at a time."""
+    cases: list[Case] = []
+    for seed in seeds:
+        case = from_seed(seed, lowerings.known("c"))
+        many = case.batched() if len(cases) % 3 == 0 else None
+        cases.append(case if many is None else Case(many.model, case.feeds, case.wanted))
+    with tempfile.TemporaryDirectory(prefix="sprue-fuzz-") as folder:
+        yield from lowerings.c(cases, Path(folder), FLAGS)
+
+
+def main() -> None:
+    lowering, seeds = sys.argv[1], range(int(sys.argv[2]), int(sys.argv[3]))
+    warnings.simplefilter("error")
+    found = through_c(seeds) if lowering == "c" else map(through_tflite, seeds)
+    for seed, outcome in zip(seeds, found, strict=True):
+        print(json.dumps({"seed": seed, "kind": outcome.kind, "why": outcome.why}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
