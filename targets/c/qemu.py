@@ -22,6 +22,7 @@ from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
 from .gdb import Gone, Late, Refused, Remote
+from .instructions import jumps, split
 from .machine import Machine, Register
 
 ARM = "qemu-system-arm"
@@ -97,9 +98,10 @@ class QemuBoard:
         at = address & ~self._isa.mark
         while at != self._idle:
             before = self._get(self._isa.link)
+            left = jumps(next(split(self.read(at, 4), self._isa.name)), self._isa.name)
             self._remote.step()
             now, link = self._get(self._isa.counter), self._get(self._isa.link)
-            if now not in (at + 2, at + 4) and now != self._idle:
+            if (left or now not in (at + 2, at + 4)) and now != self._idle:
                 back = link & ~self._isa.mark
                 if link == before and back != self._idle:
                     raise SprueError("the firmware's calls are no straight line", remedy="build it again")

@@ -17,6 +17,7 @@ from . import cycles, emulator
 from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
+from .instructions import jumps, split
 from .machine import ARM, Machine, Register
 
 if TYPE_CHECKING:
@@ -84,21 +85,24 @@ class UnicornCore:
 
     def count_calls(self, address: int) -> list[int]:
         """The firmware has no symbols: a call begins where the link register points behind the block that
-        ended in it, or, for a tail call, where a block follows that is not the next.
+        ended in it, or, for a tail call, where a block follows that is not the next or was jumped to.
         """
         calls: list[int] = []
         back: int | None = None  # where the function goes on after the call
         end = address & ~self._isa.mark  # of its own last block
+        left = False  # whether that block ended in a jump
 
         def block(address: int, size: int, instructions: int) -> None:
-            nonlocal back, end
+            nonlocal back, end, left
             if back is not None and address == back:
                 back = None
-            elif back is None and address != end:
+            elif back is None and (address != end or left):
                 back = self._get(self._isa.link) & ~self._isa.mark
                 calls.append(0)
             if back is None:
                 end = address + size
+                *_, last = split(self.read(address, size), self._isa.name)
+                left = jumps(last, self._isa.name)
             else:
                 calls[-1] += instructions
 
@@ -117,7 +121,7 @@ class UnicornCore:
             known = lengths.get((address, size))
             if known is None:
                 code = bytes(uc.mem_read(address, size))
-                known = lengths[address, size] = instructions(code, self._isa.name)
+                known = lengths[address, size] = len(list(split(code, self._isa.name)))
             total += known
             visit(address, size, known)
             if total > BUDGET:
@@ -203,19 +207,6 @@ class UnicornCore:
 
 def _constants(isa: str) -> ModuleType:
     return importlib.import_module(f"unicorn.{isa}_const")
-
-
-def instructions(code: bytes, isa: str) -> int:
-    """How many instructions these bytes hold.
-
-    One of 32 bits begins with 0b11101 or more in Thumb code, and ends its first byte with 0b11 on RISC-V.
-    """
-    count = at = 0
-    while at < len(code):
-        long = code[at + 1] >> 3 >= 0b11101 if isa == ARM.name else code[at] & 3 == 3
-        at += 4 if long else 2
-        count += 1
-    return count
 
 
 def _spans(pages: list[int]) -> list[tuple[int, int]]:
