@@ -256,6 +256,24 @@ def test_sums_are_rounded_from_the_exact_value(tmp_path: Path) -> None:
         assert np.abs(got - reference(model, feeds)["y0"].astype(int)).max() <= 1, "as onnxruntime's floats"
 
 
+def test_sums_of_the_farthest_unsigned_codes_stay_within_32_bits(tmp_path: Path) -> None:
+    """Every pair of 0, 1, 254 and 255, zero points at either end; the sanitizer watches."""
+    x, w = (a.ravel().astype(np.uint8) for a in np.meshgrid([0, 1, 254, 255], [0, 1, 254, 255]))
+    models = []
+    for op, zero, other in (("Add", 0, 255), ("Sub", 255, 0), ("Add", 255, 255), ("Sub", 0, 0)):
+        quants = {
+            "x": (scale(0.0499), np.array(zero, np.uint8)),
+            "w": (scale(0.05), np.array(other, np.uint8)),
+        }
+        models.append(folded(op, x, {"w": w}, quants, {}, (0.0251, 128)))
+    made = [source(m, f"m{i}") for i, m in enumerate(models)]
+    made += [source(m, f"m{i + 4}", fixed_point=True) for i, m in enumerate(models)]
+    program = build(tmp_path, made)
+    for index, model in enumerate([*models, *models]):
+        got, wanted = program.run(index, {"x": x})["y0"].astype(int), reference(model, {"x": x})["y0"]
+        assert np.abs(got - wanted).max() <= 1
+
+
 def test_a_sum_of_scales_too_far_apart_for_integers_is_computed_in_float(tmp_path: Path) -> None:
     model, _, feeds = elementwise("Add", "200.0")
     made = source(model, "m0")
