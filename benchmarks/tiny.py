@@ -59,9 +59,9 @@ interpreter.print_allocations()
 """
 
 
-def ours(model: ModelProto, original: Original) -> Profile:
-    """Of the firmware for a Cortex-M4 without limits."""
-    target = dataclasses.replace(load_target("cortex-m4"), limit_ram=None, limit_flash=None)
+def ours(model: ModelProto, original: Original, board: str = "cortex-m4") -> Profile:
+    """Of the firmware for a board without limits."""
+    target = dataclasses.replace(load_target(board), limit_ram=None, limit_flash=None)
     backend, variant = find("c"), Variant(target, "c", "float32")
     samples = {"x": original.samples(4).astype(_dtype(model))}
     for change in backend.passes(variant):

@@ -107,7 +107,7 @@ class CBackend:
         from .machine import machine
 
         processor = machine(variant.target)
-        program, findings = lowered(model, fixed_point=not processor.floats)
+        program, findings = lowered(model, fixed_point=not processor.floats, vectors=processor.vectors)
         if program is None:
             first = findings[0]
             where = f"node '{first.node}' ({first.op})" if first.node else ""

@@ -27,16 +27,19 @@ def shaping() -> tuple[Pass, ...]:
     return Expand(keep=tuple(sorted(operators())), batch=1), Simplify(batch=1)
 
 
-def lowered(model: ModelProto, *, fixed_point: bool = False) -> tuple[Program | None, list[Finding]]:
+def lowered(
+    model: ModelProto, *, fixed_point: bool = False, vectors: bool = False
+) -> tuple[Program | None, list[Finding]]:
     """The program of a model whose shapes are all fixed, or everything that stands in its way.
 
-    `fixed_point`: for a processor without floats, see `fixed_point.py`.
+    `fixed_point`: for a processor without floats, see `fixed_point.py`. `vectors`: for one that multiplies
+    sixteen bytes at once, see `vectors.py`.
     """
     graph, findings = read_graph(model)
     if findings:
         return None, findings
     try:
-        return lower(replace(rewrite(graph), fixed_point=fixed_point))
+        return lower(replace(rewrite(graph), fixed_point=fixed_point, vectors=vectors))
     except Unsupported as error:
         return None, [Finding("operator", "", "", error.reason, error.remedy)]
 

@@ -99,8 +99,8 @@ class Feature:
 class Machine:
     """A core with its features: what compilers, emulators and CMake need.
 
-    `floats`: whether it computes floats itself. `unicorn`: its model of the core, None where that is not
-    known or lacks a feature: then only QEMU runs it.
+    `floats`: whether it computes floats itself. `vectors`: whether it multiplies sixteen bytes at once.
+    `unicorn`: its model of the core, None where that is not known or lacks a feature: then only QEMU runs it.
     """
 
     cpu: str
@@ -109,6 +109,7 @@ class Machine:
     zig: tuple[str, ...]
     gcc: tuple[str, ...]
     floats: bool
+    vectors: bool
     unicorn: str | None
     qemu: Board | None
 
@@ -194,6 +195,7 @@ def machine(target: Target) -> Machine:
         (f"-mcpu={'+'.join((core.zig, *(f.zig for f in features)))}", *core.abi),
         (cpu, *others, *flags, *core.abi),
         floats,
+        floats and "mve" in target.features,
         core.unicorn if all(f.unicorn for f in features) else None,
         core.qemu,
     )

@@ -166,6 +166,7 @@ class Graph:
     """Nodes in topological order; `values` holds every tensor, `constants` those known at build time.
 
     `fixed_point`: multiply the sums of 8-bit tensors by integers, for a processor without floats.
+    `vectors`: for a processor that multiplies sixteen bytes at once.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     fixed_point: bool = False
+    vectors: bool = False
 
     def value(self, name: str) -> Value:
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import vectors
 from ..fixed_point import fixed_factors
 from ..literals import c_float, c_type
 from ..lower import Effort
@@ -35,6 +36,8 @@ BLOCK = 4
 """Output channels computed at once in float: four sums for each input that is loaded."""
 INTEGER_BLOCK = 2
 """In int8: two, which with two pixels fills the integer registers of a Cortex-M4."""
+MOST_TAPS = 25
+"""Of a depthwise kernel that is written out."""
 
 
 def lower_conv(node: Node, graph: Graph, effort: Effort) -> list[Step]:
@@ -173,16 +176,24 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
     groups = int(str(sizes["groups"]))
     bias_argument = Flash(bias, f"bias_{node.name}")
+    start = vectors.centred(bias, weights, x) if graph.vectors else None
+    taps = shape.kernel[0] * shape.kernel[1]
     if groups > 1 and sizes["inputs"] == 1:
         rows, columns = padded_plane(shape)
+        if start is not None and node.result and taps <= MOST_TAPS:
+            reuse = depthwise_in_place(node, shape, sizes)
+            return [vectors.depthwise(node, weights, start, multiplier, params, (rows, columns), reuse)]
         params |= {"rows": rows, "columns": columns, "ahead": 2}
         plane = Scratch(rows * columns * 2 + 2)  # a pair may begin at the last element
-        paired = shape.dilations[1] == 1 and shape.kernel[1] > 1 and shape.kernel[0] * shape.kernel[1] <= 25
+        paired = shape.dilations[1] == 1 and shape.kernel[1] > 1 and taps <= MOST_TAPS
         flat = Flash(paired_words(weights) if paired else weights, f"weights_{node.name}")
         arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
         reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
         template = "conv_depthwise_pairs_int8.c.j2" if paired else "conv_depthwise_int8.c.j2"
         return [Call(template, params, arguments, reuse)]
+    if start is not None:
+        reuse = _in_place(node, shape, sizes) if node.result else ()
+        return [vectors.convolution(node, weights, start, multiplier, params, effort.tile, reuse)]
     depth = int(np.prod(weights.shape[1:]))
     quads = -(-depth // 4)
     tile = min(effort.tile, 2, shape.result[0] * shape.result[1])

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from .. import vectors
 from ..literals import c_float, c_type
 from ..lower import Effort
 from ..nest import broadcast
@@ -131,9 +132,15 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     x, w = node.quants[0], node.quants[1]
     weights = (stored.astype(np.int32) - w.zero.reshape(-1, 1)).astype(np.int8)
     columns, depth = weights.shape
+    bias = integer_bias(node, graph, x, w, columns)
+    factors = multipliers(x, w, node.result, columns, fixed=graph.fixed_point)
+    multiplier = Flash(factors, f"scale_{node.name}")
+    start = vectors.centred(bias, weights, x) if graph.vectors else None
+    if start is not None:
+        stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}
+        return vectors.dense(node, weights, start, multiplier, stored_as, rows)
     quads = -(-depth // 4)
     tile = 2 if rows % 2 == 0 and effort.tile > 1 else 1
-    factors = multipliers(x, w, node.result, columns, fixed=graph.fixed_point)
     params = {
         **requantization(node, factors), "clamp": _limits(node.clamp), "zero": int(x.zero),
         "source": x.dtype.name + "_t", "rows": rows, "columns": columns, "depth": depth, "quads": quads,
@@ -142,8 +149,8 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     arguments = (
         Read(node.inputs[0]),
         Flash(packed_words(weights[None]), f"weights_{node.name}"),
-        Flash(integer_bias(node, graph, x, w, columns), f"bias_{node.name}"),
-        Flash(factors, f"scale_{node.name}"),
+        Flash(bias, f"bias_{node.name}"),
+        multiplier,
         Scratch(quads * tile * 8),
         Write(node.outputs[0]),
     )

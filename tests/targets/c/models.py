@@ -53,8 +53,8 @@ def reference(model: ModelProto, inputs: dict[str, Array]) -> dict[str, Array]:
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
 
 
-def source(model: ModelProto, prefix: str, *, fixed_point: bool = False) -> Source:
-    program, findings = lowered(model, fixed_point=fixed_point)
+def source(model: ModelProto, prefix: str, *, fixed_point: bool = False, vectors: bool = False) -> Source:
+    program, findings = lowered(model, fixed_point=fixed_point, vectors=vectors)
     assert program is not None, findings
     return emit(program, prefix)
 

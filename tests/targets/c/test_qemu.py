@@ -21,12 +21,15 @@ from sprue.targets.c.elf import read_firmware
 from sprue.targets.c.emulator import Emulator
 from sprue.targets.c.machine import machine
 from sprue.targets.c.qemu import QemuBoard, version
+from sprue.targets.c.unicorn_core import UnicornCore
 
 from sprue.backend import Variant
 from sprue.errors import CheckError
 from sprue.target import Precision, Target, load_target
 
+from .models import reference
 from .test_firmware import patched
+from .test_integer_kernels import CASES as INTEGER
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ziglang", reason="needs the extra embedded")
@@ -41,7 +44,7 @@ CASES: list[tuple[str, str, Precision]] = [
     *(("cortex-m4", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
     *(("cortex-m55", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
     ("cortex-m7", "tiny_cnn", "int8-static"),
-    ("riscv32", "tiny_cnn", "int8-static"),
+    *(("riscv32", "tiny_cnn", p) for p in ("float32", "int8-static")),
     *(("riscv32f", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
 ]  # fmt: skip
 
@@ -57,15 +60,15 @@ def built(request: pytest.FixtureRequest, network: str, variant: Variant, out: P
     return {name: np.ascontiguousarray(array[:RUNS]) for name, array in samples.items()}
 
 
-def by_gcc(artifact: Path, target: Target) -> Path:
-    """The firmware as GCC builds it; without a warning, and without any library but GCC's own."""
+def by_gcc(artifact: Path, target: Target, *libraries: str) -> Path:
+    """The firmware as GCC builds it, without a warning; `libraries`: to link besides."""
     processor = machine(target)
     gcc = processor.isa.gcc
     listed = (artifact / "CMakeLists.txt").read_text()
     assert all(flag in listed for flag in (*FLAGS, *processor.gcc))
     flags = [gcc, "-std=c99", *processor.gcc, *FLAGS, "-Isrc"]
     subprocess.run([*flags, *WARNINGS, "-c", "src/model.c", "-o", "model.o"], cwd=artifact, check=True)
-    linked = ["model.o", "firmware/main.c", "firmware/boot.c", "-lgcc"]
+    linked = ["model.o", "firmware/main.c", "firmware/boot.c", *libraries]
     subprocess.run(
         [*flags, "-nostdlib", "-T", "firmware/link.ld", "-o", "gcc.elf", *linked], cwd=artifact, check=True
     )
@@ -97,10 +100,42 @@ def test_both_compilers_and_both_emulators_give_the_same_bits(
     device = load(artifact, target)
     assert device.execution == "emulated"
     expected = device.run(samples)["logits"]
-    for elf in (artifact / "firmware.elf", by_gcc(artifact, target)):
+    for elf in (artifact / "firmware.elf", by_gcc(artifact, target, "-lgcc")):
         emulated = in_qemu(elf, target)
         rows = [emulated.run({n: a[i : i + 1] for n, a in samples.items()})["logits"] for i in range(RUNS)]
         np.testing.assert_array_equal(np.concatenate(rows).view(np.uint8), expected.view(np.uint8))
+
+
+@pytest.mark.parametrize("board", ["cortex-m0plus", "cortex-m33"])
+def test_where_qemu_has_no_board_both_compilers_still_agree(
+    board: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = load_target(board)
+    if shutil.which(machine(target).isa.gcc) is None:
+        pytest.skip("needs Debian's gcc-arm-none-eabi")
+    samples = built(request, "tiny_cnn", Variant(target, "c", "int8-static"), tmp_path / "artifact")
+    expected = load(tmp_path / "artifact", target).run(samples)["logits"]
+    firmware = read_firmware(by_gcc(tmp_path / "artifact", target, "-lgcc"))
+    other = Emulator(firmware, UnicornCore(firmware, machine(target)))
+    rows = [other.run({n: a[i : i + 1] for n, a in samples.items()})["logits"] for i in range(RUNS)]
+    np.testing.assert_array_equal(np.concatenate(rows), expected)
+
+
+@pytest.mark.parametrize("board", ["cortex-m3", "riscv32"])
+@pytest.mark.parametrize("name", ["conv 3x3", "depthwise conv in place", "matmul of one row"])
+def test_int8_on_a_core_without_floats_needs_no_library_for_them(
+    board: str, name: str, tmp_path: Path
+) -> None:
+    """It links without GCC's own, which computes floats where the processor does not."""
+    target = load_target(board)
+    need(target, gcc=True)
+    model, theirs, feeds = INTEGER[name]
+    BACKEND.compile(model, Variant(target, "c", "float32"), feeds, tmp_path)
+    got = in_qemu(by_gcc(tmp_path, target), target).run(feeds)["y0"]
+    np.testing.assert_array_equal(got, load(tmp_path, target).run(feeds)["y0"])
+    (wanted,) = reference(theirs, feeds).values()
+    assert np.abs(got.astype(int) - wanted).max() <= 1, "fixed point rounds otherwise, by one at most"
+    assert (got != wanted).mean() < 0.01
 
 
 @pytest.mark.parametrize("board", ["cortex-m4", "riscv32f"])

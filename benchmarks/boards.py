@@ -1,0 +1,47 @@
+"""The int8 MLPerf Tiny models on every board: exact instructions of one inference, and bytes of RAM.
+
+MLCommons' own int8 files, read as QDQ with their very scales, compiled by zig and executed by unicorn or, for
+the Cortex-M55, QEMU. Instructions are not cycles: what one costs differs from core to core.
+
+    python benchmarks/boards.py          needs the extra `embedded` and Debian's qemu-system-arm
+
+Aim: with MVE at most a third of the instructions of a Cortex-M4, whose outputs are the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":  # run as a script: the models are found from the root
+    sys.path[0] = str(ROOT)
+
+from benchmarks.tiny import DATA, ours  # noqa: E402
+from models.mlperf_tiny.import_tflite import ORIGINALS  # noqa: E402
+from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
+
+BOARDS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55", "riscv32", "riscv32f")
+
+
+def main() -> int:
+    print(f"{'':16}" + "".join(f"{name:>16}" for name in ORIGINALS))
+    counted: dict[str, list[int]] = {}
+    for board in BOARDS:
+        profiles = [
+            ours(rebuild((DATA / f"{o.int8_file}.tflite").read_bytes()), o, board) for o in ORIGINALS.values()
+        ]
+        counted[board] = [p.instructions or 0 for p in profiles]
+        print(f"{board:16}" + "".join(f"{n:16,}" for n in counted[board]), flush=True)
+        print(f"{'  RAM':16}" + "".join(f"{p.ram or 0:16,}" for p in profiles), flush=True)
+    if not all(counted["cortex-m55"]):
+        print("the Cortex-M55 did not run: QEMU is missing")
+        return 1
+    pairs = zip(counted["cortex-m55"], counted["cortex-m4"], strict=True)
+    kept = all(3 * vectors <= plain for vectors, plain in pairs)
+    print(f"aim {'reached' if kept else 'MISSED'}")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
