@@ -72,6 +72,16 @@ def test_int8_that_breaks_is_mixed_with_float_and_nothing_is_tried_twice(project
 
 
 @pytest.mark.slow
+def test_auto_mixes_no_layers_where_another_int8_of_the_backend_holds(project: Path, sprue: Run) -> None:
+    auto = '[target.null]\nbackend = "rough"\nprecision = "auto"\n'
+    found = states(built(project, sprue, auto))
+    assert list(found) == ["rough-int8-static", "rough-float32", "rough-int8-dynamic"]
+    assert found["rough-int8-static"] == "failed"
+    alone = states(built(project, sprue, auto, "--variant", "rough-int8-mixed"))
+    assert alone == {"rough-int8-static": "failed", "rough-int8-mixed1": "verified"}, "asked for by name"
+
+
+@pytest.mark.slow
 def test_int8_that_holds_is_not_mixed(project: Path, sprue: Run) -> None:
     told = built(project, sprue, '[target.null]\nprecision = "int8-mixed"\n')
     assert states(told) == {"null-int8-static": "verified"}
