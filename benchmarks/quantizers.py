@@ -155,6 +155,7 @@ def subject_of(name: str, chatbots: Path, seed: int) -> Subject | None:
 
 def compare(subject: Subject, drops: Sequence[float], folder: Path, python: Path) -> list[Row]:
     reference = truth("onnxruntime", subject.source, subject)
+    assert reference is not None
     with np.load(subject.folder / "evaluation.npz", allow_pickle=False) as arrays:
         count = len(arrays["label"])
     size = subject.source.stat().st_size
@@ -173,7 +174,7 @@ def compare(subject: Subject, drops: Sequence[float], folder: Path, python: Path
             place.mkdir()
             answer = quantize(subject, drop, place)
             found = truth(runtime, answer.file, subject) if answer.file else None
-            kept = found is None or found >= reference - drop - SAME
+            kept = answer.file is None or (found is not None and found >= reference - drop - SAME)
             rows.append(Row(who, drop, subject.name, answer, found, kept))
             show(rows[-1])
     return rows
@@ -181,12 +182,13 @@ def compare(subject: Subject, drops: Sequence[float], folder: Path, python: Path
 
 def show(row: Row) -> None:
     answer = row.answer
-    if answer.file is None or row.truth is None:
+    if answer.file is None:
         print(f"  {row.drop:<8}  {row.who:18} no file: {answer.said}", flush=True)
         return
+    given = "does not load" if row.truth is None else f"{row.truth:8.4f}"
     whole = f" ({answer.whole:.1f} with latency, memory and bundle)" if answer.whole > answer.seconds else ""
     print(
-        f"  {row.drop:<8}  {row.who:18} {answer.promised:8.4f}  {row.truth:8.4f} {answer.size:8} "
+        f"  {row.drop:<8}  {row.who:18} {answer.promised:8.4f}  {given} {answer.size:8} "
         f"{answer.seconds:8.1f}{whole}{'' if row.kept else '  FALLS SHORT'}",
         flush=True,
     )
@@ -196,8 +198,8 @@ def summary(rows: Sequence[Row]) -> None:
     """What each accepted wrongly, and sprue beside each peer. Exits with 1 if sprue accepted wrongly."""
     for who in dict.fromkeys(r.who for r in rows):
         mine = [r for r in rows if r.who == who]
-        files = [r for r in mine if r.truth is not None]
-        differ = sum(abs(r.answer.promised - (r.truth or 0.0)) > SAME for r in files)
+        files = [r for r in mine if r.answer.file is not None]
+        differ = sum(r.truth is None or abs(r.answer.promised - r.truth) > SAME for r in files)
         print(
             f"{who}: {sum(not r.kept for r in files)} of {len(files)} files fall short of the constraint, "
             f"{differ} answer otherwise than promised; no file {len(mine) - len(files)} times"
@@ -227,10 +229,14 @@ def beside(peer: str, pairs: Sequence[tuple[Answer, Answer]]) -> None:
     )
 
 
-def truth(runtime: str, file: Path, subject: Subject) -> float:
-    """The accuracy of a file on the evaluation data, as its plain runtime gives it in a fresh process."""
+def truth(runtime: str, file: Path, subject: Subject) -> float | None:
+    """The accuracy of a file on the evaluation data, as its plain runtime gives it in a fresh process.
+
+    None where the runtime does not load it.
+    """
     command = [sys.executable, __file__, "--run", runtime, str(file), str(subject.folder)]
-    return float(olive.timed(command, file.parent)[1])
+    done = subprocess.run(command, env=olive.environment(), capture_output=True, text=True, check=False)
+    return None if done.returncode else float(done.stdout)
 
 
 def run_alone(runtime: str, file: Path, data: Path) -> None:
