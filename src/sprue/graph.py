@@ -172,12 +172,14 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
     made = ModelProto()
     made.CopyFrom(model)
     constant = {t.name for t in made.graph.initializer}
+    changed = False
     for value in made.graph.input:
         if value.name in constant:
             continue
         dims = value.type.tensor_type.shape.dim
         for axis, dim in enumerate(dims):
             if axis == 0:
+                changed |= dim.dim_value != batch
                 dim.ClearField("dim_param")
                 dim.dim_value = batch
             elif not dim.HasField("dim_value"):
@@ -186,9 +188,10 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
                     "only the batch axis may be symbolic",
                     remedy="export the model with that axis fixed",
                 )
-    for value in made.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    del made.graph.value_info[:]
+    if changed:  # else what is declared holds, and inference may know less
+        for value in made.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        del made.graph.value_info[:]
     return infer_shapes(made)
 
 

@@ -78,8 +78,8 @@ class Tflite:
         return (dynamic, half, FLOAT)  # full int8 ruins transformers, and LSTMs stay hybrid anyway
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
-        """Shapes are fixed at one sample: the interpreter plans its memory once, and delegates ask for it."""
-        return (Simplify(batch=1),)
+        """The batch stays free: `compile` fixes it, and frees it again where the graph allows that."""
+        return (Simplify(),)
 
     def needs_calibration(self, variant: Variant) -> bool:
         return variant.precision == "int8-static"
@@ -110,6 +110,7 @@ class Tflite:
                 "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in lowered.findings),
                 remedy=lowered.findings[0].remedy,
             )
+        single = _freed(model, lowered)
         floats = [*float_region(model, variant.float_layers), *masking_nodes(model)]
         said = description.read(model)
         borders = ([_spec(t) for t in side] for side in (lowered.inputs, lowered.outputs))
@@ -122,7 +123,7 @@ class Tflite:
         (out / ENTRY).write_bytes(data)
         for name, text in labels.items():
             (out / name).write_bytes(text)
-        report = _report(data, held, variant)
+        report = _report(data, held, variant) | {"batch": f"1: {single}" if single else "any"}
         without = project.write_project(
             out,
             said,
@@ -130,7 +131,7 @@ class Tflite:
             held.outputs,
             project.OLD if tflite_runtime.FEATURE in variant.target.features else project.LITERT,
             precision=variant.precision,
-            sha256=digest(data),
+            sha256=str(report["sha256"]),
             size=len(data),
         )
         (out / REPORT).write_bytes(canonical({**report, "no_projects": without} if without else report))
@@ -166,8 +167,17 @@ class Tflite:
         return Contract(runtime, features, loader=LOADER)
 
 
-def _fixed(model: ModelProto) -> ModelProto:
-    """The model at one sample, if its batch axis is still free. Raises SprueError for other free axes.
+def _freed(model: ModelProto, lowered: Lowered) -> str:
+    """Let the graph take any number of samples, if it can. Returns why not, "" if it does."""
+    from .batch import MANY, free_batch
+
+    if not all(spec.shape and spec.shape[0] is None for spec in inputs(model)):
+        return "the model takes one sample itself"
+    return free_batch(lowered, _lower(_fixed(model, MANY)))
+
+
+def _fixed(model: ModelProto, batch: int = 1) -> ModelProto:
+    """The model at `batch` samples, if that axis is still free. Raises SprueError for other free axes.
 
     `sprue.graph.with_batch` infers all shapes anew, a second for 90 MB; the walk infers them as it goes.
     """
@@ -185,7 +195,7 @@ def _fixed(model: ModelProto) -> ModelProto:
     made.CopyFrom(model)
     for value in made.graph.input:
         if value.name in free:
-            value.type.tensor_type.shape.dim[0].dim_value = 1
+            value.type.tensor_type.shape.dim[0].dim_value = batch
     for value in made.graph.output:
         value.type.tensor_type.ClearField("shape")
     del made.graph.value_info[:]

@@ -42,6 +42,7 @@ class Tensor:
     """A TFLite tensor. `data` is set for constants; `variable` marks state that an operation writes.
 
     `consumers` counts the operations that read it so far, `holders` the ONNX values that it stands for.
+    `signature`: the shape with -1 where it is free, if that is so; `shape` is what is planned for.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Tensor:
     scale: NDArray[np.float32] | None = None
     zero_point: NDArray[np.int64] | None = None
     quantized_axis: int = 0
+    signature: Shape | None = None
 
     @property
     def rank(self) -> int:

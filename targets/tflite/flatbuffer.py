@@ -215,6 +215,7 @@ def _tensor(s: ModuleType, tensor: Tensor, buffers: _Buffers) -> object:
         isVariable=tensor.variable,
         quantization=quantization,
         hasRank=True,
+        shapeSignature=None if tensor.signature is None else list(tensor.signature),
     )
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
@@ -303,6 +304,14 @@ def test_behind_a_flattened_image_the_weights_are_reordered_and_not_the_image(tm
     assert (
         worst(compiled(source, "float32", samples, tmp_path).run(samples), reference(source, samples)) < EXACT
     )
+
+
+@pytest.mark.parametrize("opset", [13, 17, 21, onnx.defs.onnx_opset_version()])
+def test_operator_sets_from_13_to_the_newest_mean_the_same(opset: int) -> None:
+    source, samples = fixed(network()), image(samples=1)
+    expected = reference(source, samples)
+    source.opset_import[0].version = opset
+    assert worst(lowered_runner(source).run(samples), expected) < EXACT
 
 
 @pytest.mark.parametrize("opset", [6, 99])

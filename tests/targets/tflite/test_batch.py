@@ -1,0 +1,124 @@
+"""Any number of samples at a time, where the graph allows it; else one, and the report says why."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from onnx import ModelProto, helper
+
+from sprue.target import Precision
+
+from .build import BACKEND, Arrays, compiled, model, reference, variant, weight, worst
+from .graphs import graphs
+from .test_lowering import encoder, network
+
+pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
+EXAMPLES = int(os.environ.get("SPRUE_FUZZ_EXAMPLES", "150")) // 5
+node = helper.make_node
+LIMITS: dict[Precision, float] = {
+    "float32": 2e-6, "float16": 2e-3, "int8-dynamic": 0.05, "int8-static": 0.1,
+}  # fmt: skip
+
+
+def at_once(file: Path, samples: Arrays) -> Arrays:
+    """All samples in one run of an interpreter whose inputs were resized."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    made = Interpreter(model_content=file.read_bytes(), num_threads=1)
+    for d in made.get_input_details():
+        assert d["shape_signature"][0] == -1
+        made.resize_tensor_input(d["index"], list(samples[d["name"]].shape), strict=True)
+    made.allocate_tensors()
+    for d in made.get_input_details():
+        made.set_tensor(d["index"], samples[d["name"]])
+    made.invoke()
+    return {d["name"]: made.get_tensor(d["index"]) for d in made.get_output_details()}
+
+
+def batch_of(out: Path) -> Any:
+    return json.loads((out / "report.json").read_bytes())["batch"]
+
+
+@pytest.mark.parametrize("precision", [*LIMITS])
+@pytest.mark.parametrize("kind", ["image", "attention"])
+def test_a_file_takes_as_many_samples_as_it_is_resized_to(
+    kind: str, precision: Precision, tmp_path: Path
+) -> None:
+    source, shape = (network(), (5, 3, 9, 11)) if kind == "image" else (encoder(), (5, 6, 16))
+    samples: Arrays = {"x": weight(3, *shape) * np.float32(3)}
+    one_by_one = compiled(source, precision, samples, tmp_path).run(samples)
+    assert batch_of(tmp_path) == "any"
+    made = at_once(tmp_path / BACKEND.entry(variant(precision)), samples)
+    assert worst(made, one_by_one) < 1e-6
+    assert worst(made, reference(source, samples)) < LIMITS[precision]
+
+
+def test_an_lstm_takes_one_sample_and_the_report_says_why(tmp_path: Path) -> None:
+    weights: Arrays = {"W": weight(1, 1, 16, 3), "R": weight(2, 1, 16, 4), "B": weight(3, 1, 32)}
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("LSTM", ["t", "W", "R", "B"], ["", "last"], hidden_size=4),
+        node("Transpose", ["last"], ["y"], perm=[1, 0, 2]),
+    ]
+    source, samples = model(nodes, {"x": ["n", 5, 3]}, ["y"], weights), {"x": weight(4, 3, 5, 3)}
+    made = compiled(source, "float32", samples, tmp_path).run(samples)
+    assert batch_of(tmp_path) == "1: more samples take other operations than one"
+    assert worst(made, reference(source, samples)) < LIMITS["float32"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "why"),
+    [
+        ([node("Slice", ["x", "zero", "two", "zero"], ["y"])], "more samples take other operations"),
+        ([node("Flatten", ["x"], ["y"], axis=0)], "has no axis of samples"),
+        ([node("Shape", ["x"], ["s"]), node("Cast", ["s"], ["y"], to=1)], "in a constant"),
+    ],
+)
+def test_what_means_something_else_for_more_samples_stays_at_one(
+    nodes: list[Any], why: str, tmp_path: Path
+) -> None:
+    weights: Arrays = {"zero": np.array([0]), "two": np.array([2])}
+    source = model(nodes, {"x": ["n", 4]}, ["y"], weights)
+    compiled(source, "float32", {"x": weight(1, 1, 4)}, tmp_path)
+    assert batch_of(tmp_path).startswith("1: ")
+    assert why in batch_of(tmp_path)
+
+
+def test_a_model_for_one_sample_stays_one(tmp_path: Path) -> None:
+    source = model([node("Relu", ["x"], ["y"])], {"x": [1, 4]}, ["y"])
+    compiled(source, "float32", {"x": weight(1, 1, 4)}, tmp_path)
+    assert batch_of(tmp_path) == "1: the model takes one sample itself"
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs())
+def test_a_random_graph_that_takes_any_number_gives_what_onnxruntime_gives(
+    tmp_path_factory: pytest.TempPathFactory, case: tuple[ModelProto, Arrays]
+) -> None:
+    source, samples = case
+    samples = {"x": np.concatenate([samples["x"][:1] * np.float32(1 - i / 4) for i in range(3)])}
+    source.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    note(onnx.printer.to_text(source))
+    try:
+        expected = reference(source, samples)
+    except Exception:  # onnxruntime's errors share no base class: the graph means one sample only
+        return
+    out = tmp_path_factory.mktemp("random")
+    try:
+        compiled(source, "float32", {"x": samples["x"][:1]}, out)
+    except Exception:  # so does this one's
+        return
+    if batch_of(out) == "any":
+        made = at_once(out / "model.tflite", samples)
+        for name, wanted in expected.items():
+            assert made[name].shape == wanted.shape
+            limit = 2e-5 * max(1.0, float(np.abs(wanted).max(initial=0)))
+            np.testing.assert_allclose(made[name], wanted, rtol=1e-4, atol=limit)
