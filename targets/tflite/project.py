@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -221,6 +221,7 @@ def _port(kind: str, index: int, spec: TensorSpec, meaning: Meaning | None, take
     return Port(symbol, f"{kind}{index}Buffer", spec.name, shape, spec.dtype.name, meaning or Meaning())
 
 
+@cache
 def _environment() -> jinja2.Environment:
     """Nothing is escaped: what comes from a model passes `commentable` or `quotable`, or is a symbol."""
     import jinja2
