@@ -110,7 +110,7 @@ class Tflite:
                 "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in lowered.findings),
                 remedy=lowered.findings[0].remedy,
             )
-        single = _freed(model, lowered)
+        lowered, single = _for_any_batch(model, lowered)
         floats = [*float_region(model, variant.float_layers), *masking_nodes(model)]
         said = description.read(model)
         borders = ([_spec(t) for t in side] for side in (lowered.inputs, lowered.outputs))
@@ -167,13 +167,21 @@ class Tflite:
         return Contract(runtime, features, loader=LOADER)
 
 
-def _freed(model: ModelProto, lowered: Lowered) -> str:
-    """Let the graph take any number of samples, if it can. Returns why not, "" if it does."""
+def _for_any_batch(model: ModelProto, lowered: Lowered) -> tuple[Lowered, str]:
+    """The graph for any number of samples, and ""; or `lowered` as it is, and why not.
+
+    First what is best for one sample, then what is right for all: LSTMs whose states follow the batch.
+    """
     from .batch import MANY, free_batch
 
     if not all(spec.shape and spec.shape[0] is None for spec in inputs(model)):
-        return "the model takes one sample itself"
-    return free_batch(lowered, _lower(_fixed(model, MANY)))
+        return lowered, "the model takes one sample itself"
+    one, many = _fixed(model), _fixed(model, MANY)
+    if not free_batch(lowered, _lower(many)):
+        return lowered, ""
+    freed = _lower(one, free=True)
+    why = free_batch(freed, _lower(many, free=True))
+    return (lowered, why) if why else (freed, "")
 
 
 def _fixed(model: ModelProto, batch: int = 1) -> ModelProto:
@@ -202,10 +210,10 @@ def _fixed(model: ModelProto, batch: int = 1) -> ModelProto:
     return made
 
 
-def _lower(model: ModelProto) -> Lowered:
+def _lower(model: ModelProto, *, free: bool = False) -> Lowered:
     from .lower import lower
 
-    return lower(model)
+    return lower(model, free=free)
 
 
 def _nothing_to_quantize(lowered: Lowered, variant: Variant) -> list[Finding]:

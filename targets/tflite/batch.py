@@ -2,9 +2,10 @@
 
 A graph is lowered for one sample, so that interpreters plan their memory at once. If the model's batch axis
 is free, it is lowered for many as well, and the two are held against each other: where they differ in nothing
-but the batch in the shapes that RESHAPE and SLICE are given, -1 takes its place there, and the borders say
-that their axis 0 is free (`shape_signature`). Then `resize_tensor_input` takes any number; without it the
-file is what it was. An LSTM's state, or a transpose that is none for one sample, keeps a file at one.
+but the batch in the shapes that RESHAPE is given, -1 takes its place there, and the borders say that their
+axis 0 is free (`shape_signature`). Then `resize_tensor_input` takes any number; without it the file is what
+it was. Where they differ in more, both are lowered again to what is right for all: a transpose is one even if
+only axes of size 1 move, a slice names no axis that it takes whole, and an LSTM's state follows the batch.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ def free_batch(one: Lowered, many: Lowered) -> str:
         assert given is not None
         name = f"{operation.outputs[0].name}/shape"
         operation.inputs[index] = Tensor(name, shape.shape, shape.dtype, shape)
-        if operation.code == "RESHAPE":
-            operation.options["newShape"] = [int(d) for d in shape]
+        operation.options["newShape"] = [int(d) for d in shape]
     for tensor in borders:
         tensor.signature = (FREE, *tensor.shape[1:])
     return ""
@@ -59,8 +59,8 @@ def _changes(ones: list[Operation], manys: list[Operation]) -> list[tuple[Operat
         place = f"{one.code} of node '{one.node}'"
         if _options(one) != _options(many) or one.version != many.version:
             raise _Held(f"{place} has options that depend on the number of samples")
-        if any(t is not None and t.variable for t in (*one.inputs, *one.outputs)):
-            raise _Held(f"{place} has a state for one sample")
+        if any(t.variable for t in one.outputs) and all(t is None or t.data is not None for t in one.inputs):
+            raise _Held(f"{place} makes a state for one sample")
         for index, (a, b) in enumerate(zip(one.inputs, many.inputs, strict=True)):
             if (a is None or a.data is None) != (b is None or b.data is None):
                 raise _Held(f"{place} has a constant for one sample only")
@@ -75,20 +75,12 @@ def _freed(one: Operation, index: int, a: Tensor, b: Tensor, place: str) -> Arra
     """The shape with -1 in the one place that grows with the batch."""
     assert a.data is not None
     assert b.data is not None
-    shaped = (one.code, index) in (("RESHAPE", 1), ("SLICE", 2)) and a.shape == b.shape
+    shaped = (one.code, index) == ("RESHAPE", 1) and a.shape == b.shape
     differ = np.flatnonzero(a.data != b.data) if shaped else np.zeros(0, np.int64)
     if not shaped or len(differ) != 1 or (a.data < 0).any() or b.data[differ[0]] != MANY * a.data[differ[0]]:
         raise _Held(f"{place} has the number of samples in a constant")
-    place_of_batch = int(differ[0])
-    if one.code == "SLICE":
-        x, begin = one.inputs[:2]
-        assert x is not None
-        if begin is None or begin.data is None or begin.data[place_of_batch] != 0:
-            raise _Held(f"{place} takes a part of the samples")
-        if x.shape[place_of_batch] != a.data[place_of_batch]:
-            raise _Held(f"{place} takes a part of the samples")
     freed = a.data.copy()
-    freed[place_of_batch] = FREE
+    freed[differ[0]] = FREE
     return freed
 
 

@@ -79,9 +79,13 @@ class Operation:
 
 
 class Emitter:
-    """Makes tensors with unique names and operations with their shapes."""
+    """Makes tensors with unique names and operations with their shapes.
 
-    def __init__(self, reserved: Sequence[str] = ()) -> None:
+    `free`: the batch stays free, so what is right for one sample only is not done.
+    """
+
+    def __init__(self, reserved: Sequence[str] = (), *, free: bool = False) -> None:
+        self.free = free
         self.hint = "t"
         self.node = ""
         self._names: dict[str, int] = dict.fromkeys(reserved, 0)
@@ -183,14 +187,17 @@ class Emitter:
         return self._reshape(x, x.shape)
 
     def transpose(self, x: Tensor, perm: Perm) -> Tensor:
-        """Axis i of the result is axis perm[i] of `x`. Where only axes of size 1 move, it is a reshape."""
+        """Axis i of the result is axis perm[i] of `x`. Where only axes of size 1 move, it is a reshape.
+
+        If the batch is free it is none: that an axis is 1 now says nothing.
+        """
         if perm == tuple(range(x.rank)):
             return x
         shape = tuple(x.shape[p] for p in perm)
         if x.data is not None:
             return self.constant(x.data.transpose(perm), hint=x.name)
         moved = [p for p in perm if x.shape[p] != 1]
-        if moved == sorted(moved):
+        if moved == sorted(moved) and not self.free:
             return self.reshape(x, shape)
         if x.rank > 6:
             raise Unsupported(f"a transpose of {x.rank} axes; TFLite has 6", "reshape before transposing")
@@ -213,8 +220,20 @@ class Emitter:
     def slice(self, x: Tensor, begin: Sequence[int], size: Sequence[int]) -> Tensor:
         if tuple(size) == x.shape:
             return x
+        if self.free:
+            return self._slice_but_whole_axes(x, begin, size)
         places = [self.constant(list(begin), np.int32), self.constant(list(size), np.int32)]
         return self.op("SLICE", [x, *places], tuple(size), x.dtype)
+
+    def _slice_but_whole_axes(self, x: Tensor, begin: Sequence[int], size: Sequence[int]) -> Tensor:
+        """Masks say which axes are taken whole, so that no constant holds the batch."""
+        whole = [b == 0 and s == d for b, s, d in zip(begin, size, x.shape, strict=True)]
+        mask = sum(1 << i for i, w in enumerate(whole) if w)
+        first = [0 if w else b for w, b in zip(whole, begin, strict=True)]
+        last = [0 if w else b + s for w, b, s in zip(whole, begin, size, strict=True)]
+        places = [self.constant(p, np.int32) for p in (first, last, [1] * x.rank)]
+        masks = {"beginMask": mask, "endMask": mask}
+        return self.op("STRIDED_SLICE", [x, *places], tuple(size), x.dtype, **masks)
 
     def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         if len(parts) == 1:

@@ -46,22 +46,23 @@ class Lowered:
     findings: tuple[Finding, ...] = ()
 
 
-def lower(model: ModelProto) -> Lowered:
-    """Lower a model whose input shapes are all fixed."""
+def lower(model: ModelProto, *, free: bool = False) -> Lowered:
+    """Lower a model whose input shapes are all fixed. `free`: to what is right for other batches, too."""
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    walk = _Walk(model)
+    walk = _Walk(model, free)
     return walk.result()
 
 
 @dataclass
 class _Walk:
     model: ModelProto
+    free: bool
     findings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         source = self.model.graph
-        self.graph = Graph([v.name for v in (*source.input, *source.output)])
+        self.graph = Graph([v.name for v in (*source.input, *source.output)], free=self.free)
         self.values: dict[str, Value] = {}
         self.types: dict[str, fold.Known] = {}
         self.constants: dict[str, Array] = {}

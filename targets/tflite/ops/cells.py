@@ -66,7 +66,7 @@ def unrolled(g: Graph, node: Node, kind: str) -> list[Tensor]:
         cell = _cell(g, node, kind, direction.index, hidden)
         start = [
             shared.initial_state(g, node.optional(i), direction.index, (batch, hidden))
-            or g.constant(np.zeros((batch, hidden), np.float32))
+            or g.constant(np.zeros((1 if g.free else batch, hidden), np.float32))
             for i in (5, 6)
         ]
         y, h, c = _run(g, cell, x, direction.reverse, start[0], start[1])

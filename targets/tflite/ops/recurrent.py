@@ -91,7 +91,7 @@ def _fused(g: Graph, node: Node, x: Tensor, direction: Direction) -> Tensor:
     inputs += [None if holes is None else g.constant(holes[PEEPHOLES[k]]) for k in PEEPHOLE_ORDER]
     inputs += [g.constant(b[GATES[k]], hint=f"{name}/b_{k}") for k in FUSED_ORDER]
     inputs += [None, None]  # no projection
-    inputs += [_state(g, node.optional(i), direction, (batch, hidden)) for i in (5, 6)]
+    inputs += [_state(g, node.optional(i), direction, (batch, hidden), x) for i in (5, 6)]
     inputs += [None] * 4  # no layer normalisation
     made = g.op(
         "UNIDIRECTIONAL_SEQUENCE_LSTM",
@@ -119,15 +119,24 @@ def _biases(value: Value | None, direction: Direction, gates: int, hidden: int) 
     return np.asarray(both[0] + both[1])
 
 
-def _state(g: Graph, initial: Value | None, direction: Direction, shape: tuple[int, int]) -> Tensor:
+def _state(
+    g: Graph, initial: Value | None, direction: Direction, shape: tuple[int, int], x: Tensor
+) -> Tensor:
     """A variable tensor that an operation fills at the start of each run."""
     hint, g.hint = g.hint, g.hint + STATE
-    zeros = g.constant(np.zeros(shape, np.float32), hint=g.hint + "/zeros")
+    zeros = g.constant(np.zeros((1, shape[1]) if g.free else shape, np.float32), hint=g.hint + "/zeros")
     start = initial_state(g, initial, direction.index, shape) or zeros
-    made = g.add(start, zeros)
+    made = g.add(start, _zero_each(g, x) if g.free and start.data is not None else zeros)
     made.variable = True
     g.hint = hint
     return made
+
+
+def _zero_each(g: Graph, x: Tensor) -> Tensor:
+    """[time, batch, input] -> zeros [batch, 1], whatever the numbers are: no number is above itself."""
+    batch = x.shape[1]
+    numbers = g.reshape(g.slice(x, [0, 0, 0], [1, batch, 1]), (batch, 1))
+    return g.cast(g.compare("GREATER", numbers, numbers), np.float32)
 
 
 def initial_state(g: Graph, value: Value | None, index: int, shape: tuple[int, int]) -> Tensor | None:
@@ -137,7 +146,9 @@ def initial_state(g: Graph, value: Value | None, index: int, shape: tuple[int, i
     if value.shape[1:] != shape:
         raise Unsupported(f"an initial state of shape {list(value.shape)}", "use layout=0")
     if value.const is not None:
-        return g.constant(value.const[index])
+        rows = value.const[index]
+        alike = g.free and bool((rows == rows[:1]).all())  # zeros that an exporter made for this batch
+        return g.constant(rows[:1] if alike else rows)
     return g.reshape(g.slice(g.tensor(value), [index, 0, 0], [1, *shape]), shape)
 
 
