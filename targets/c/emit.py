@@ -125,14 +125,13 @@ def runtime_functions(text: str) -> list[str]:
 
     def visit(mentioning: str) -> None:
         for name in dict.fromkeys(re.findall(r"\bsprue_(\w+)", mentioning)):
-            stem = {"sxtb16_odd": "sxtb16"}.get(name, name)
-            if stem in found:
+            if name in found:
                 continue
-            body = (HERE / "runtime" / f"{stem}.c").read_text(encoding="utf-8")
-            found[stem] = ""  # keeps a function that mentions itself from being visited again
+            body = (HERE / "runtime" / f"{name}.c").read_text(encoding="utf-8")
+            found[name] = ""  # keeps a function that mentions itself from being visited again
             visit(body)
-            del found[stem]
-            found[stem] = body
+            del found[name]
+            found[name] = body
 
     visit(text)
     return list(found.values())

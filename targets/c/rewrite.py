@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -82,12 +82,21 @@ def with_early_quantization(graph: Graph) -> Graph:
             quantize, move, moved = nodes[at], nodes[above], nodes[at].inputs[0]
             if move.op not in MOVEMENTS or len(readers[moved]) > 1 or moved in graph.outputs:
                 break
+            if _dequantized(move.inputs[0], nodes, made_at):
+                break  # then integers are moved as it is
             source, early = move.inputs[0], f"{moved}_quantized"
             values[early] = Value(quant.dtype, graph.value(source).shape)
             nodes[above] = replace(quantize, inputs=(source, *quantize.inputs[1:]), outputs=(early,))
             nodes[at] = replace(move, inputs=(early, *move.inputs[1:]), outputs=quantize.outputs)
             at = above
     return replace(graph, nodes=tuple(nodes), values=values)
+
+
+def _dequantized(name: str, nodes: Sequence[Node], made_at: Mapping[str, int]) -> bool:
+    """Whether `name` is dequantized integers, perhaps moved."""
+    while (at := made_at.get(name)) is not None and nodes[at].op in MOVEMENTS:
+        name = nodes[at].inputs[0]
+    return at is not None and nodes[at].op == "DequantizeLinear"
 
 
 def without_dead_nodes(graph: Graph) -> Graph:

@@ -1,7 +1,7 @@
 """int8 convolutions and dense layers for cores that multiply sixteen bytes by sixteen at once (Arm's MVE).
 
-Inputs stay bytes: they are gathered as they are stored, and what their zero point adds to each sum is taken
-from its bias. A row of weights is as long as the inputs, without padding: where the last sixteen reach into
+Inputs stay bytes: they are gathered as they are stored, and what their zero point adds to each sum is in its
+bias. A row of weights is as long as the inputs, without padding: where the last sixteen reach into
 the next row, the inputs are zero. The kernels are plain C around runtime/dot16.c, so that any core computes
 the same.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .nodes import Array, Call, Flash, Node, Quant, Read, Scratch, Write
+from .nodes import Array, Call, Flash, Node, Read, Scratch, Write
 from .windows import Window
 
 LANES = 16
@@ -18,19 +18,6 @@ ROWS = 4
 """Output channels computed at once: they share the load of the inputs. With two pixels: two."""
 FAR = 2**16
 """Distances that sixteen bits hold: how far the inputs of one pixel may lie apart to be gathered at once."""
-
-
-def centred(bias: Array, weights: Array, x: Quant) -> Array | None:
-    """int32 [channels]: the bias less the zero point times the sum of the weights; None beyond 32 bits, or
-    for inputs that are not int8: then these kernels do not serve.
-    """
-    if x.dtype != np.int8:
-        return None
-    made: Array = bias.astype(np.int64) - int(x.zero) * weights.reshape(len(weights), -1).sum(
-        axis=1, dtype=np.int64
-    )
-    limits = np.iinfo(np.int32)
-    return made.astype(np.int32) if limits.min <= made.min() and made.max() <= limits.max else None
 
 
 def rows_of(weights: Array, name: str) -> Flash:
@@ -46,7 +33,7 @@ def convolution(
     node: Node, weights: Array, bias: Array, factors: Flash, sizes: dict[str, object], tile: int,
     reuse: tuple[tuple[str, str], ...],
 ) -> Call:  # fmt: skip
-    """`weights` int8 [outputs, inputs of a group, height, width], `bias` centred; one batch or many."""
+    """`weights` int8 [outputs, inputs of a group, height, width]; one batch or many."""
     depth = int(np.prod(weights.shape[1:]))
     shape = sizes["window"]
     assert isinstance(shape, Window)
@@ -68,8 +55,9 @@ def depthwise(
     node: Node, weights: Array, bias: Array, factors: Flash, sizes: dict[str, object],
     plane: tuple[int, int], reuse: tuple[tuple[str, str], ...],
 ) -> Call:  # fmt: skip
-    """Four outputs of a row at once, for an 8-bit result. `weights` int8 [outputs, 1, height, width], `bias`
-    centred, `plane`: rows and columns of an input plane with its padding.
+    """Four outputs of a row at once, for an 8-bit result. `weights` int8 [outputs, 1, height, width].
+
+    `plane`: rows and columns of an input plane with its padding.
     """
     shape = sizes["window"]
     assert isinstance(shape, Window)
@@ -97,7 +85,7 @@ def _offsets(shape: Window, inputs: int) -> Array | None:
 def dense(
     node: Node, weights: Array, bias: Array, factors: Flash, params: dict[str, object], rows: int
 ) -> Call:
-    """`weights` int8 [columns, depth], `bias` centred."""
+    """`weights` int8 [columns, depth]."""
     columns, depth = weights.shape
     whole = depth % LANES == 0
     made = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import vectors
+from ..dot import cut, packed_pairs
 from ..fixed_point import fixed_factors
 from ..literals import c_float, c_type
 from ..lower import Effort
@@ -34,10 +35,10 @@ from ..windows import Window, window
 
 BLOCK = 4
 """Output channels computed at once in float: four sums for each input that is loaded."""
-INTEGER_BLOCK = 2
-"""In int8: two, which with two pixels fills the integer registers of a Cortex-M4."""
 MOST_TAPS = 25
 """Of a depthwise kernel that is written out."""
+MOST_PIXELS = 3
+"""In int8: three, whose sums with two outputs fill the integer registers of a Cortex-M4."""
 
 
 def lower_conv(node: Node, graph: Graph, effort: Effort) -> list[Step]:
@@ -169,42 +170,53 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     zero = w.zero.reshape(-1, *[1] * (stored.ndim - 1))
     weights = (stored.astype(np.int32) - zero).astype(np.int8)
     channels = len(weights)
-    bias = integer_bias(node, graph, x, w, channels)
+    bias = integer_bias(node, graph, x, w, weights)
     factors = multipliers(x, w, node.result, channels, fixed=graph.fixed_point)
     params = {**sizes, **requantization(node, factors), "zero": int(x.zero), "source": x.dtype.name + "_t"}
     multiplier = Flash(factors, f"scale_{node.name}")
     x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
     groups = int(str(sizes["groups"]))
     bias_argument = Flash(bias, f"bias_{node.name}")
-    start = vectors.centred(bias, weights, x) if graph.vectors else None
+    vector = graph.vectors and x.dtype == np.int8
     taps = shape.kernel[0] * shape.kernel[1]
     if groups > 1 and sizes["inputs"] == 1:
-        rows, columns = padded_plane(shape)
-        if start is not None and node.result and taps <= MOST_TAPS:
-            reuse = depthwise_in_place(node, shape, sizes)
-            return [vectors.depthwise(node, weights, start, multiplier, params, (rows, columns), reuse)]
+        if vector and node.result and taps <= MOST_TAPS:
+            plane_size, reuse = padded_plane(shape), depthwise_in_place(node, shape, sizes)
+            return [vectors.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]
+        template, packed_weights, (rows, columns) = _integer_depthwise(shape, weights)
         params |= {"rows": rows, "columns": columns, "ahead": 2}
+        flat = Flash(packed_weights, f"weights_{node.name}")
         plane = Scratch(rows * columns * 2 + 2)  # a pair may begin at the last element
-        paired = shape.dilations[1] == 1 and shape.kernel[1] > 1 and taps <= MOST_TAPS
-        flat = Flash(paired_words(weights) if paired else weights, f"weights_{node.name}")
         arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
         reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
-        template = "conv_depthwise_pairs_int8.c.j2" if paired else "conv_depthwise_int8.c.j2"
         return [Call(template, params, arguments, reuse)]
-    if start is not None:
+    if vector:
         reuse = _in_place(node, shape, sizes) if node.result else ()
-        return [vectors.convolution(node, weights, start, multiplier, params, effort.tile, reuse)]
-    depth = int(np.prod(weights.shape[1:]))
-    quads = -(-depth // 4)
-    tile = min(effort.tile, 2, shape.result[0] * shape.result[1])
-    params |= {"depth": depth, "quads": quads, "tile": tile, "block": INTEGER_BLOCK}
-    words = packed_words(weights.reshape(groups, -1, depth))
+        return [vectors.convolution(node, weights, bias, multiplier, params, effort.tile, reuse)]
+    by_group = weights.reshape(groups, channels // groups, -1)
+    depth = cut(by_group.shape[2])
+    most = min(effort.tile, MOST_PIXELS, shape.result[0] * shape.result[1])
+    tile = next(t for t in range(most, 0, -1) if depth.reaches(t))
+    params |= {"depth": depth.depth, "cut": depth, "tile": tile}
     arguments = (
-        x_argument, Flash(words, f"weights_{node.name}"), bias_argument, multiplier,
-        Scratch(quads * tile * 8), y_argument,
+        x_argument, Flash(packed_pairs(by_group, 2), f"weights_{node.name}"), bias_argument, multiplier,
+        Scratch(depth.stride * tile * 2), y_argument,
     )  # fmt: skip
     reuse = _in_place(node, shape, sizes) if node.result else ()
     return [Call("conv_tiled_int8.c.j2", params, arguments, reuse)]
+
+
+def _integer_depthwise(shape: Window, weights: Array) -> tuple[str, Array, tuple[int, int]]:
+    """The template, its weights, and the size of the plane that it wants."""
+    rows, columns = padded_plane(shape)
+    height, width = shape.kernel
+    if shape.dilations[1] > 1 or width == 1 or height * width > MOST_TAPS:
+        return "conv_depthwise_int8.c.j2", weights, (rows, columns)
+    if width == 3 and height <= 3 and shape.strides[1] <= 2:
+        by_row = weights.reshape(len(weights), 1, height, 3)
+        both = np.concatenate([by_row[..., :2], by_row[..., 1:]], axis=-1)  # (0, 1) and (1, 2)
+        return "conv_depthwise_three_int8.c.j2", paired_words(both), (rows, columns + columns % 2)
+    return "conv_depthwise_pairs_int8.c.j2", paired_words(weights), (rows, columns)
 
 
 def paired_words(weights: Array) -> Array:
@@ -215,31 +227,26 @@ def paired_words(weights: Array) -> Array:
     return filled.view("<u4").astype(np.uint32).ravel()
 
 
-def packed_words(rows: Array, block: int = INTEGER_BLOCK) -> Array:
-    """[groups, rows, depth] int8 -> uint32: for each `block` of rows, a word of each for each four of depth.
+def integer_bias(node: Node, graph: Graph, x: Quant, w: Quant, weights: Array) -> Array:
+    """int32 [channels], in units of input scale * weight scale: what a sum of stored inputs begins with.
 
-    The bytes of a word lie in the order 0, 2, 1, 3, so that SXTB16 yields the halves (0, 1) and, rotated by a
-    byte, (2, 3). Depth is filled up with zeros, and so are the rows to a whole number of blocks.
+    Less the zero point of the input times the sum of the `weights` [channels, ...], so that the kernel can
+    multiply inputs as they are stored. A float bias is rounded to such units.
     """
-    groups, count, depth = rows.shape
-    filled = np.zeros((groups, -(-count // block) * block, -(-depth // 4) * 4), np.int8)
-    filled[:, :count, :depth] = rows
-    quads = filled.reshape(groups, -1, block, filled.shape[2] // 4, 4)[..., [0, 2, 1, 3]]
-    ordered = np.ascontiguousarray(quads.transpose(0, 1, 3, 2, 4))
-    return ordered.view("<u4").astype(np.uint32).ravel()
-
-
-def integer_bias(node: Node, graph: Graph, x: Quant, w: Quant, channels: int) -> Array:
-    """int32, in units of input scale * weight scale. A float bias is rounded to such units."""
-    if not node.has(2):
-        return np.zeros(channels, np.int32)
-    stored = graph.constants[node.inputs[2]]
-    if 2 in node.quants:
-        return stored.astype(np.int32).ravel()
-    unit = x.scale.astype(np.float64) * w.scale.astype(np.float64)
+    centre = int(x.zero) * weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
+    bias: Array = np.zeros(len(weights), np.int64)
     limits = np.iinfo(np.int32)
-    rounded: Array = np.clip(np.rint(stored.astype(np.float64).ravel() / unit), limits.min, limits.max)
-    return rounded.astype(np.int32)
+    if node.has(2):
+        stored = graph.constants[node.inputs[2]].ravel()
+        if 2 in node.quants:
+            bias = stored.astype(np.int64)
+        else:
+            unit = x.scale.astype(np.float64) * w.scale.astype(np.float64)
+            bias = np.clip(np.rint(stored.astype(np.float64) / unit), limits.min, limits.max).astype(np.int64)
+    made: Array = bias - centre
+    if made.min() < limits.min or made.max() > limits.max:
+        raise Unsupported("its bias is beyond what 32 bits hold", "leave this node in float32")
+    return made.astype(np.int32)
 
 
 def multipliers(x: Quant, w: Quant, result: Quant | None, channels: int, *, fixed: bool) -> Array:

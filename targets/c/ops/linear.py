@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from .. import vectors
+from ..dot import cut, packed_pairs
 from ..literals import c_float, c_type
 from ..lower import Effort
 from ..nest import broadcast
@@ -23,7 +24,6 @@ from .conv import (
     matching_bias,
     multipliers,
     packed,
-    packed_words,
     requantization,
 )  # fmt: skip
 
@@ -132,26 +132,26 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     x, w = node.quants[0], node.quants[1]
     weights = (stored.astype(np.int32) - w.zero.reshape(-1, 1)).astype(np.int8)
     columns, depth = weights.shape
-    bias = integer_bias(node, graph, x, w, columns)
+    bias = integer_bias(node, graph, x, w, weights)
     factors = multipliers(x, w, node.result, columns, fixed=graph.fixed_point)
     multiplier = Flash(factors, f"scale_{node.name}")
-    start = vectors.centred(bias, weights, x) if graph.vectors else None
-    if start is not None:
+    if graph.vectors and x.dtype == np.int8:
         stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}
-        return vectors.dense(node, weights, start, multiplier, stored_as, rows)
-    quads = -(-depth // 4)
-    tile = 2 if rows % 2 == 0 and effort.tile > 1 else 1
+        return vectors.dense(node, weights, bias, multiplier, stored_as, rows)
+    pairs = cut(depth)
+    tile = next(t for t in (3, 2, 1) if rows % t == 0 and t <= max(effort.tile, 1) and pairs.reaches(t))
+    block = 4 if tile == 1 else 2
     params = {
         **requantization(node, factors), "clamp": _limits(node.clamp), "zero": int(x.zero),
-        "source": x.dtype.name + "_t", "rows": rows, "columns": columns, "depth": depth, "quads": quads,
-        "tile": tile,
+        "source": x.dtype.name + "_t", "rows": rows, "columns": columns, "depth": depth, "cut": pairs,
+        "tile": tile, "block": block,
     }  # fmt: skip
     arguments = (
         Read(node.inputs[0]),
-        Flash(packed_words(weights[None]), f"weights_{node.name}"),
+        Flash(packed_pairs(weights[None], block), f"weights_{node.name}"),
         Flash(bias, f"bias_{node.name}"),
         multiplier,
-        Scratch(quads * tile * 8),
+        Scratch(pairs.stride * tile * 2),
         Write(node.outputs[0]),
     )
     one = rows == tile  # all inputs are in scratch before the first result is written

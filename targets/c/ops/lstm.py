@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dot import cut, packed_pairs
 from ..lower import Effort
 from ..nodes import Argument, Array, Call, Flash, Graph, Node, Quant, Read, Scratch, Step, Unsupported, Write
-from .conv import packed_words
 
 MOST_DEPTH = 500
 """Products of 8 and 16 bits whose sum surely fits 32."""
@@ -47,16 +47,15 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
         arguments += [Read(node.inputs[p]) for p in (3, 5, 6) if node.has(p)]
         wanted = [position < len(node.outputs) and node.outputs[position] != "" for position in range(3)]
         arguments.append(Scratch((batch * hidden + (0 if wanted[0] else 2 * batch * hidden)) * 4))
-        quads = [-(-width // 4), -(-hidden // 4)]
         if fast:
-            arguments.append(Scratch(8 * sum(quads)))
+            arguments.append(Scratch(2 * (cut(width).stride + cut(hidden).stride)))
         arguments += [Write(o) for o in node.outputs if o]
         backward = node.text("direction", "forward") == "reverse" or direction == 1
         params = {
             "seq": seq, "batch": batch, "width": width, "hidden": hidden, "direction": direction,
             "directions": directions, "backward": backward, **matrices,
             "bias": node.has(3), "start_h": node.has(5), "start_c": node.has(6),
-            "width_quads": quads[0], "hidden_quads": quads[1],
+            "width_cut": cut(width), "hidden_cut": cut(hidden),
             "all": wanted[0], "last_h": wanted[1], "last_c": wanted[2],
         }  # fmt: skip
         calls.append(Call("lstm_int8.c.j2" if fast else "lstm.c.j2", params, tuple(arguments)))
@@ -71,7 +70,7 @@ def _words(
     by_unit = stored.reshape(4, hidden, depth).transpose(1, 0, 2).reshape(1, 4 * hidden, depth)
     scales = _gate_scales(node.quants[position], hidden, directions)[direction]
     return [
-        Flash(packed_words(by_unit, 4), f"weights_{position}_{node.name}"),
+        Flash(packed_pairs(by_unit, 4), f"weights_{position}_{node.name}"),
         Flash(scales, f"scale_{position}_{node.name}"),
     ]
 

@@ -20,11 +20,15 @@ static inline int32_t sprue_quantize(float value, int32_t zero, int32_t low, int
     return sum > high ? high : sum;
 }
 #else
+#if defined(__FAST_MATH__)
+#error "the rounding here is exact only without -ffast-math"
+#endif
 static inline int32_t sprue_quantize(float value, int32_t zero, int32_t low, int32_t high)
 {
     const float least = (float)(low - zero);
     const float most = (float)(high - zero);
     const float floored = value > least ? value : least;
-    return sprue_round(floored < most ? floored : most) + zero;
+    const float shifted = (floored < most ? floored : most) + 12582912.0f; /* no bits are left for a fraction */
+    return (int32_t)(shifted - 12582912.0f) + zero;
 }
 #endif

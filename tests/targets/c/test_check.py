@@ -98,7 +98,9 @@ def test_a_model_that_fits_has_no_findings() -> None:
 def test_ram_and_flash_beyond_the_limits_are_findings_with_the_bytes() -> None:
     found = BACKEND.check(network(), variant(limit_ram=2000, limit_flash=3000))
     assert [f.kind for f in found] == ["limit", "limit"]
-    assert f"{768 + 4096 + 27 * 4} bytes of RAM" in found[0].reason, "input, result and a scratch column"
+    assert f"{768 + 4096 + 2 * 27 * 4} bytes of RAM" in found[0].reason, (
+        "input, result and two scratch columns"
+    )
     assert "limit.flash" in found[1].remedy
 
 

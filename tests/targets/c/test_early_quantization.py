@@ -50,6 +50,18 @@ def test_what_something_else_reads_stays_in_float() -> None:
     assert kernels(model("sum", both, sum_))[0] == "Transpose float32"
 
 
+def test_integers_that_were_dequantized_to_be_moved_are_moved_as_integers() -> None:
+    """They keep their scale, so that nothing at all is computed."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["real"], "dequantize"),
+        helper.make_node("Reshape", ["real", "flat"], ["moved"], "move"),
+        helper.make_node("QuantizeLinear", ["moved", "s", "z"], ["y0"], "quantize"),
+    ]
+    constants = {**CONSTANTS, "flat": np.array([1, -1])}
+    made = chain(nodes, {"x": X.astype(np.int8)}, constants, "y0", TensorProto.INT8)
+    assert kernels(made) == []
+
+
 def test_scales_per_channel_stay_where_the_channels_are() -> None:
     nodes = [
         helper.make_node("Transpose", ["x"], ["turned"], "turn", perm=[0, 3, 1, 2]),

@@ -1,0 +1,75 @@
+"""The generated C is free of warnings under gcc, clang and zig, for this machine and for microcontrollers.
+
+One model for each kernel form. For a Cortex-M4 at -O0, too: plain C then stands in for instructions.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from onnx import ModelProto
+
+from .host import WARNINGS
+from .models import source
+from .test_integer_kernels import CASES as INTEGER
+from .test_kernels import CASES as FLOAT
+
+pytestmark = pytest.mark.slow
+
+ZIG = (sys.executable, "-m", "ziglang", "cc")
+COMPILERS = {
+    "gcc": ("gcc",),
+    "clang": ("clang",),
+    "zig": ZIG,
+    "gcc for a Cortex-M4": ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+    "zig for a Cortex-M4": (*ZIG, "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+dsp+vfp4d16sp"),
+    "zig for a Cortex-M0+": (*ZIG, "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
+    "zig for RISC-V": (*ZIG, "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
+}
+
+
+@cache
+def one_of_each_form() -> tuple[ModelProto, ...]:
+    """The first model of the kernels' tests for each kernel template."""
+    from sprue.targets.c.check import lowered
+
+    found: dict[str, ModelProto] = {}
+    for model in (*(case[0] for case in INTEGER.values()), *(case[0] for case in FLOAT.values())):
+        program, findings = lowered(model)
+        assert program is not None, findings
+        for call in program.calls:
+            found.setdefault(call.call.template, model)
+    assert len(found) > 15
+    return tuple({id(m): m for m in found.values()}.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [(n, "-O2") for n in COMPILERS] + [(n, "-O0") for n in COMPILERS if n.endswith("M4")],
+)
+def test_no_compiler_warns(name: str, level: str, tmp_path: Path) -> None:
+    command = COMPILERS[name]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    if command[:3] == ZIG[:3]:
+        pytest.importorskip("ziglang", reason="needs the extra embedded")
+    files = []
+    for index, model in enumerate(one_of_each_form()):
+        for file, text in source(model, f"m{index}").files.items():
+            (tmp_path / file).write_text(text)
+        files.append(f"m{index}.c")
+    flags = [*WARNINGS, level, "-ffreestanding", "-fno-strict-aliasing", "-ffp-contract=off"]
+    done = subprocess.run(
+        [*command, *flags, "-c", *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[:4000]
