@@ -63,17 +63,28 @@ def c_literal(value: object, dtype: np.dtype[np.generic]) -> str:
 
 def c_array(data: Array) -> str:
     """The initializer of an array, in lines of at most about 110 columns."""
-    return "\n".join(_lines(c_literal(v, data.dtype) for v in data.ravel().tolist()))
+    return "\n".join(_lines(_literals(data.ravel())))
+
+
+def _literals(flat: Array) -> Iterable[str]:
+    """`c_literal` of each element; quick where there may be a million of them."""
+    if flat.dtype.itemsize < 4:  # no literal of these types is special
+        return map(str, flat.astype(np.int32).tolist())
+    if flat.dtype.name == "float32" and np.isfinite(flat).all():
+        return (f"{t}f" if "." in t or "e" in t else f"{t}.0f" for t in map(str, flat))
+    return (c_literal(v, flat.dtype) for v in flat.tolist())
 
 
 def _lines(items: Iterable[str]) -> Iterable[str]:
-    line = "   "
+    line: list[str] = []
+    width = 3
     for item in items:
-        if len(line) + len(item) > 108:
-            yield line
-            line = "   "
-        line += f" {item},"
-    yield line
+        if width + len(item) > 108:
+            yield "   " + "".join(line)
+            line, width = [], 3
+        line.append(f" {item},")
+        width += len(item) + 2
+    yield "   " + "".join(line)
 
 
 def identifier(name: str, taken: set[str]) -> str:
