@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Prediction, Profile, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Prediction, Variant
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -95,10 +95,7 @@ class CBackend:
     def predict(self, model: ModelProto, variant: Variant, calibration: Samples) -> Callable[[], Prediction]:
         from .predict import prepare
 
-        def profile(artifact: Path) -> Profile:
-            return self.load(artifact, variant).profile()
-
-        return prepare(model, variant, self.passes(variant), calibration, profile)
+        return prepare(model, variant, self.passes(variant), calibration)
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
         from .check import lowered

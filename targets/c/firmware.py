@@ -38,9 +38,6 @@ def write_artifact(
     samples: Mapping[str, NDArray[np.generic]],
 ) -> None:  # fmt: skip
     """Write everything and build the firmware. Deterministic for a given model, target and toolchain."""
-    for port in (*source.inputs, *source.outputs):
-        if len(port.value.shape) > 8:
-            raise SprueError(f"'{port.name}' has more than 8 dimensions", remedy="reshape it in the model")
     golden = golden_vectors(model, samples)
     (out / "test").mkdir()
     quantized = variant.precision != "float32"
@@ -51,6 +48,9 @@ def write_artifact(
 
 def write_firmware(out: Path, program: Program, source: Source, variant: Variant, machine: Machine) -> None:
     """The part of an artifact that runs: sources, the firmware made of them, and the report on it."""
+    for port in (*source.inputs, *source.outputs):
+        if len(port.value.shape) > 8:
+            raise SprueError(f"'{port.name}' has more than 8 dimensions", remedy="reshape it in the model")
     src, device = out / "src", out / "firmware"
     for folder in (src, device):
         folder.mkdir()

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sprue.backend import Pass, Prediction, Profile, Variant
-from sprue.errors import SprueError
 
-from . import limits
+from . import limits, unicorn_core
 from .check import lowered
+from .device import load
+from .elf import read_firmware
 from .emit import emit
-from .firmware import write_firmware
+from .firmware import FIRMWARE, write_firmware
 from .lower import Program
 from .machine import machine
 
@@ -34,11 +35,7 @@ MOST_SAMPLES = 256
 
 
 def prepare(
-    model: ModelProto,
-    variant: Variant,
-    passes: tuple[Pass, ...],
-    calibration: Samples,
-    profile: Callable[[Path], Profile],
+    model: ModelProto, variant: Variant, passes: tuple[Pass, ...], calibration: Samples
 ) -> Callable[[], Prediction]:
     """Lower the model as `compile` would get it. What is returned does the rest, in any thread.
 
@@ -51,7 +48,7 @@ def prepare(
     if program is None:
         return lambda: Prediction(Profile(), tuple(findings))
     known: Program = program
-    return lambda: _predict(known, variant, profile, _notes(passes, calibration))
+    return lambda: _predict(known, variant, _notes(passes, calibration))
 
 
 def _notes(passes: tuple[Pass, ...], calibration: Samples) -> dict[str, str]:
@@ -61,9 +58,7 @@ def _notes(passes: tuple[Pass, ...], calibration: Samples) -> dict[str, str]:
     return {"calibration": f"with {MOST_SAMPLES} of {count} samples: the code may differ by a few bytes"}
 
 
-def _predict(
-    program: Program, variant: Variant, profile: Callable[[Path], Profile], notes: Mapping[str, str]
-) -> Prediction:
+def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Prediction:
     quantized = variant.precision != "float32"
     least = limits.Need(program.plan.bytes, limits.weight_bytes(program), program.blocks, least=True)
     found = limits.findings(program, least, variant.target, quantized=quantized)
@@ -72,9 +67,18 @@ def _predict(
         return Prediction(Profile(least.flash, least.ram, notes=lacking), tuple(found))
     with tempfile.TemporaryDirectory(prefix="sprue-predict-") as folder:
         write_firmware(Path(folder), program, emit(program), variant, machine(variant.target))
-        told = profile(Path(folder))
-    if told.flash is None or told.ram is None:
-        raise SprueError("the firmware does not say what it needs", remedy="this is a bug of sprue")
+        told = _profile(Path(folder), variant)
+    assert told.flash is not None
+    assert told.ram is not None
     need = limits.Need(told.ram, told.flash, program.blocks)
     found = limits.findings(program, need, variant.target, quantized=quantized)
     return Prediction(replace(told, notes={**told.notes, **notes}), tuple(found))
+
+
+def _profile(artifact: Path, variant: Variant) -> Profile:
+    """As `Device.profile` has it; without unicorn, what can be read off the firmware."""
+    if unicorn_core.available():
+        return load(artifact, variant.target).profile()
+    firmware = read_firmware(artifact / FIRMWARE)
+    notes = {"ram": "static data with the arena, without the stack, which takes unicorn to measure"}
+    return Profile(firmware.flash, firmware.ram, notes=notes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from unicorn import Uc
 
 PAGE = 4096
-BUDGET = 2**33
-"""Instructions after which a counted run is given up."""
+BUDGET = 2**30
+"""Blocks of instructions after which a counted run is given up."""
 
 
 def available() -> bool:
@@ -80,8 +81,9 @@ class UnicornCore:
     def count(self, address: int) -> Counted:
         trace = cycles.Trace()
         self.walk(address, trace)
+        total = sum(self._instructions(*block) * times for block, times in trace.executions.items())
         documented = self._machine.cpu == cycles.CPU and cycles.available()
-        return Counted(trace.instructions, cycles.estimate(trace, self.read) if documented else None)
+        return Counted(total, cycles.estimate(trace, self.read) if documented else None)
 
     def count_calls(self, address: int) -> list[int]:
         """The firmware has no symbols: a call begins where the link register points behind the block that
@@ -91,8 +93,9 @@ class UnicornCore:
         back: int | None = None  # where the function goes on after the call
         end = address & ~self._isa.mark  # of its own last block
         left = False  # whether that block ended in a jump
+        instructions = cache(self._instructions)
 
-        def block(address: int, size: int, instructions: int) -> None:
+        def block(address: int, size: int) -> None:
             nonlocal back, end, left
             if back is not None and address == back:
                 back = None
@@ -104,27 +107,25 @@ class UnicornCore:
                 *_, last = split(self.read(address, size), self._isa.name)
                 left = jumps(last, self._isa.name)
             else:
-                calls[-1] += instructions
+                calls[-1] += instructions(address, size)
 
         self.walk(address, block)
         return calls
 
-    def walk(self, function: int, visit: Callable[[int, int, int], None]) -> None:
-        """One call. `visit` gets address, bytes and number of instructions of each block that is executed."""
+    def _instructions(self, address: int, size: int) -> int:
+        return len(list(split(self.read(address, size), self._isa.name)))
+
+    def walk(self, function: int, visit: Callable[[int, int], None]) -> None:
+        """One call. `visit` gets address and bytes of each block that is executed."""
         from unicorn import UC_HOOK_BLOCK
 
-        lengths: dict[tuple[int, int], int] = {}
-        total = 0
+        left = BUDGET
 
         def block(uc: Uc, address: int, size: int, _data: object) -> None:
-            nonlocal total
-            known = lengths.get((address, size))
-            if known is None:
-                code = bytes(uc.mem_read(address, size))
-                known = lengths[address, size] = len(list(split(code, self._isa.name)))
-            total += known
-            visit(address, size, known)
-            if total > BUDGET:
+            nonlocal left
+            left -= 1
+            visit(address, size)
+            if left < 0:
                 uc.emu_stop()
 
         self._uc.ctl_flush_tb()  # what was translated before has no place for a hook

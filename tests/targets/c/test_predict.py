@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
-from sprue.targets.c import BACKEND, toolchain
+from sprue.targets.c import BACKEND, toolchain, unicorn_core
 
 from sprue.backend import Prediction, Profile, Variant
 from sprue.data import read_arrays
@@ -162,6 +162,20 @@ def test_code_and_stack_count_for_a_limit_too() -> None:
     found = predicted(model, samples, less)
     assert [f.kind for f in found.findings] == ["limit", "limit"]
     assert all("at least" not in f.reason for f in found.findings)
+
+
+def test_without_an_emulator_flash_and_static_ram_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is absent is pretended: which packages are there differs from one machine to the next."""
+    model, x = network(1001)
+    whole = predicted(model, {"x": x}, variant("int8-static")).profile
+    monkeypatch.setattr(unicorn_core, "available", lambda: False)
+    known = predicted(model, {"x": x}, variant("int8-static")).profile
+    assert known.flash == whole.flash
+    assert known.ram is not None
+    assert whole.ram is not None
+    assert known.ram + int(whole.notes["stack"].split()[0]) == whole.ram
+    assert known.instructions is None
+    assert "without the stack" in known.notes["ram"]
 
 
 def test_check_says_on_the_command_line_what_the_build_reports(
