@@ -98,13 +98,13 @@ class CBackend:
         return prepare(model, variant, self.passes(variant), calibration)
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
-        from .check import lowered
+        from .check import lowered_for
         from .emit import emit
         from .firmware import write_artifact
         from .machine import machine
 
         processor = machine(variant.target)
-        program, findings = lowered(model, fixed_point=not processor.floats, vectors=processor.vectors)
+        program, findings = lowered_for(model, variant.target)
         if program is None:
             first = findings[0]
             where = f"node '{first.node}' ({first.op})" if first.node else ""

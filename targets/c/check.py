@@ -11,7 +11,7 @@ from sprue.backend import Finding, Pass, Variant
 from sprue.errors import SprueError
 from sprue.passes.expand import Expand
 from sprue.passes.simplify import Simplify
-from sprue.target import Precision
+from sprue.target import Precision, Target
 
 from . import limits
 from .golden import reference
@@ -42,6 +42,12 @@ def lowered(
         return lower(replace(rewrite(graph), fixed_point=fixed_point, vectors=vectors))
     except Unsupported as error:
         return None, [Finding("operator", "", "", error.reason, error.remedy)]
+
+
+def lowered_for(model: ModelProto, target: Target) -> tuple[Program | None, list[Finding]]:
+    """`lowered` with the kernels that suit the target. Raises SprueError for a processor without a row."""
+    processor = machine(target)
+    return lowered(model, fixed_point=not processor.floats, vectors=processor.vectors)
 
 
 def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) -> list[Finding]:

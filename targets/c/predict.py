@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sprue.backend import Pass, Prediction, Profile, Variant
 
 from . import limits, unicorn_core
-from .check import lowered
+from .check import lowered_for
 from .device import load
 from .elf import read_firmware
 from .emit import emit
@@ -44,7 +44,7 @@ def prepare(
     few = {name: array[:MOST_SAMPLES] for name, array in calibration.items()}
     for change in passes:
         model = change.apply(model, few)
-    program, findings = lowered(model, fixed_point=not machine(variant.target).floats)
+    program, findings = lowered_for(model, variant.target)
     if program is None:
         return lambda: Prediction(Profile(), tuple(findings))
     known: Program = program

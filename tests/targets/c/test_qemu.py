@@ -106,6 +106,21 @@ def test_both_compilers_and_both_emulators_give_the_same_bits(
         np.testing.assert_array_equal(np.concatenate(rows).view(np.uint8), expected.view(np.uint8))
 
 
+@pytest.mark.parametrize("board", ["cortex-m55", "riscv32"])
+def test_what_check_predicts_for_a_board_is_what_its_build_finds(
+    board: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = load_target(board)
+    need(target)
+    variant = Variant(target, "c", "int8-static")
+    built(request, "tiny_cnn", variant, tmp_path / "artifact")
+    model, samples = request.getfixturevalue("tiny_cnn")
+    found, told = BACKEND.predict(model, variant, samples)(), load(tmp_path / "artifact", target).profile()
+    assert found.findings == ()
+    assert (found.profile.flash, found.profile.ram) == (told.flash, told.ram)
+    assert found.profile.instructions == told.instructions
+
+
 @pytest.mark.parametrize("board", ["cortex-m0plus", "cortex-m33"])
 def test_where_qemu_has_no_board_both_compilers_still_agree(
     board: str, request: pytest.FixtureRequest, tmp_path: Path
