@@ -44,7 +44,6 @@ def free_batch(one: Lowered, many: Lowered) -> str:
         assert given is not None
         name = f"{operation.outputs[0].name}/shape"
         operation.inputs[index] = Tensor(name, shape.shape, shape.dtype, shape)
-        operation.options["newShape"] = [int(d) for d in shape]
     for tensor in borders:
         tensor.signature = (FREE, *tensor.shape[1:])
     return ""
@@ -57,7 +56,7 @@ def _changes(ones: list[Operation], manys: list[Operation]) -> list[tuple[Operat
     found = []
     for one, many in zip(ones, manys, strict=True):
         place = f"{one.code} of node '{one.node}'"
-        if _options(one) != _options(many) or one.version != many.version:
+        if one.options != many.options or one.version != many.version:
             raise _Held(f"{place} has options that depend on the number of samples")
         if any(t.variable for t in one.outputs) and all(t is None or t.data is not None for t in one.inputs):
             raise _Held(f"{place} makes a state for one sample")
@@ -91,7 +90,3 @@ def _borders(one: Lowered, many: Lowered) -> list[Tensor]:
         if not a.shape or b.shape != (MANY * a.shape[0], *a.shape[1:]):
             raise _Held(f"'{a.name}' has no axis of samples")
     return [a for a, _ in pairs]
-
-
-def _options(operation: Operation) -> dict[str, object]:
-    return {k: v for k, v in operation.options.items() if (operation.code, k) != ("RESHAPE", "newShape")}

@@ -270,7 +270,7 @@ class Emitter:
     def _reshape(self, x: Tensor, shape: Shape) -> Tensor:
         if math.prod(x.shape) != math.prod(shape):
             raise Unsupported(f"{x.shape} cannot be reshaped to {shape}", "correct the model's shapes")
-        return self.op("RESHAPE", [x, self.constant(shape, np.int32)], shape, x.dtype, newShape=list(shape))
+        return self.op("RESHAPE", [x, self.constant(shape, np.int32)], shape, x.dtype)
 
 
 def fuse_activation(x: Tensor, activation: str) -> bool:

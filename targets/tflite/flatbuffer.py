@@ -214,7 +214,7 @@ def _tensor(s: ModuleType, tensor: Tensor, buffers: _Buffers) -> object:
         name=tensor.name,
         isVariable=tensor.variable,
         quantization=quantization,
-        hasRank=True,
+        hasRank=tensor.rank == 0,  # of others the shape says it
         shapeSignature=None if tensor.signature is None else list(tensor.signature),
     )
 
