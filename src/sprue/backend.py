@@ -137,10 +137,14 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an artifact will need, said before it is built; `findings`: the limits that it will exceed."""
+    """What an artifact will need, said before it is built.
+
+    `findings`: the limits that it will exceed. `least`: it may need more flash and RAM than the profile says.
+    """
 
     profile: Profile
     findings: tuple[Finding, ...] = ()
+    least: bool = False
 
 
 class Pass(Protocol):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue import data, graph, source
-from sprue.backend import Finding, Prediction, Predicts, Profile, Variant, find
+from sprue.backend import Finding, Prediction, Predicts, Variant, find
 from sprue.choosing.widen import offered_variants
 from sprue.description import refuse_strangers
 from sprue.errors import SprueError
@@ -36,7 +36,7 @@ class Checked:
     variant: Variant
     findings: Sequence[Finding]
     missing: SprueError | None = None
-    predicted: Profile | None = None
+    predicted: Prediction | None = None
 
     @property
     def ok(self) -> bool:
@@ -45,7 +45,7 @@ class Checked:
     @property
     def estimate(self) -> float | None:
         """Seconds of an inference, by estimated cycles and the target's clock."""
-        return None if self.predicted is None else self.variant.target.seconds(self.predicted.cycles)
+        return None if self.predicted is None else self.variant.target.seconds(self.predicted.profile.cycles)
 
 
 def check(recipe: Recipe) -> list[Checked]:
@@ -85,7 +85,7 @@ def _predicted(checked: Checked, waiting: Future[Prediction] | None) -> Checked:
         prediction = waiting.result()
     except SprueError as error:
         return replace(checked, missing=error)
-    return replace(checked, predicted=prediction.profile, findings=prediction.findings)
+    return replace(checked, predicted=prediction, findings=prediction.findings)
 
 
 def _variants(choice: Choice, model: ModelProto) -> list[Variant]:

@@ -69,7 +69,7 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
             simple = change.apply(simple, {})
     except SprueError as error:
         return list(_foreign(model)) or [Finding("shape", "", "", error.what, error.remedy)]
-    program, findings = lowered(simple)
+    program, findings = lowered_for(simple, variant.target)
     if program is None:
         return findings
     try:

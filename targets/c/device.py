@@ -88,7 +88,7 @@ class Device:
         }
         stack = self._emulator.stack(zeros)
         notes = {
-            "arena": f"{self._firmware.arena} bytes; no plan needs less than {self._reported.bound}",
+            "arena": f"{self._firmware.arena} bytes (no plan needs less than {self._reported.bound})",
             "stack": f"{stack} bytes, measured in {self._by}",
             "ram": "static data with the arena, plus the measured stack",
         }

@@ -63,8 +63,7 @@ def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Pr
     least = limits.Need(program.plan.bytes, limits.weight_bytes(program), program.blocks, least=True)
     found = limits.findings(program, least, variant.target, quantized=quantized)
     if found:
-        lacking = {**notes, "flash": "at least: weights alone", "ram": "at least: the arena alone"}
-        return Prediction(Profile(least.flash, least.ram, notes=lacking), tuple(found))
+        return Prediction(Profile(least.flash, least.ram, notes=notes), tuple(found), least=True)
     with tempfile.TemporaryDirectory(prefix="sprue-predict-") as folder:
         write_firmware(Path(folder), program, emit(program), variant, machine(variant.target))
         told = _profile(Path(folder), variant)

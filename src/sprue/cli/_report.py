@@ -28,6 +28,7 @@ def print_one(summary: Summary, seconds: float) -> None:
     for warning in summary["warnings"]:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}\n")
     _print_margins(summary)
+    _print_memory(summary)
     _print_noise(summary)
     click.echo()
     _print_failures(summary)
@@ -162,6 +163,14 @@ def _print_margins(summary: Summary) -> None:
         click.echo(f"chosen and judged on the same {summary['reference']['samples']} samples{apart}")
     if any(_unproven(v) for t in summary["targets"] for v in t["variants"]):
         click.echo("* within what is accepted as measured, but not proven to be: it takes more samples")
+
+
+def _print_memory(summary: Summary) -> None:
+    """What the RAM of kept firmware is made of."""
+    for target in summary["targets"]:
+        for v in target["variants"]:
+            if v["variant"] == target["kept"] and (memory := _text.memory(v["notes"])):
+                click.echo(f"{target['target']}: {memory}")
 
 
 def _latency(measured: Summary) -> str:

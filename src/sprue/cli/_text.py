@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from sprue.units import count, seconds, size
 
-__all__ = ["count", "estimate", "seconds", "size", "state", "table", "words_and_figures"]
+__all__ = ["count", "estimate", "memory", "seconds", "size", "state", "table", "words_and_figures"]
 
 STATE_COLOURS = {"verified": "green", "prepared": "yellow", "refused": "magenta", "failed": "red"}
 
@@ -42,6 +42,11 @@ def estimate(cycles: int | None, time: float | None) -> str:
     if time is not None:
         return seconds(time)
     return "" if cycles is None else f"{count(cycles)} cycles"
+
+
+def memory(notes: Mapping[str, str]) -> str:
+    """What a backend notes of the parts of an artifact's RAM; "" if nothing."""
+    return ", ".join(f"{part} {notes[part]}" for part in ("arena", "stack") if part in notes)
 
 
 def state(name: str) -> str:

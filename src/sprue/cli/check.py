@@ -11,7 +11,7 @@ import click
 from sprue.cli import _options, _text
 
 if TYPE_CHECKING:
-    from sprue.backend import Profile
+    from sprue.backend import Prediction
     from sprue.check import Checked
 
 HEADING = ("target", "variant", "can it work?", "flash", "RAM", "instructions", "estimated")
@@ -45,6 +45,8 @@ def command(
         _options.print_json({"ok": all(c.ok for c in checked), "variants": found})
     else:
         click.echo(_text.words_and_figures([HEADING, *map(_row, checked)], words=3))
+        if parts := [text for c in checked if (text := _memory(c))]:
+            click.echo("\n" + "\n".join(parts))
         for c in checked:
             for finding in c.findings:
                 click.echo(f"\n{c.variant.target.id} {c.variant.id}: {finding}\n  {finding.remedy}")
@@ -55,25 +57,36 @@ def command(
 
 
 def _row(checked: Checked) -> tuple[str, ...]:
-    variant, needs = checked.variant, checked.predicted
+    variant, predicted = checked.variant, checked.predicted
     first = (variant.target.id, variant.id, _answer(checked.ok))
-    if needs is None:
+    if predicted is None:
         return (*first, "", "", "", "")
+    needs, least = predicted.profile, predicted.least
     return (
         *first,
-        _share(needs.flash, variant.target.limit_flash),
-        _share(needs.ram, variant.target.limit_ram),
+        _share(needs.flash, variant.target.limit_flash, least=least),
+        _share(needs.ram, variant.target.limit_ram, least=least),
         _text.count(needs.instructions),
         _text.estimate(needs.cycles, checked.estimate),
     )
 
 
-def _share(need: int | None, limit: int | None) -> str:
-    return _text.size(need) + ("" if limit is None or need is None else f" of {_text.size(limit)}")
+def _memory(checked: Checked) -> str:
+    """What the RAM is made of; "" where that is not known."""
+    parts = _text.memory(checked.predicted.profile.notes) if checked.predicted is not None else ""
+    return f"{checked.variant.target.id} {checked.variant.id}: {parts}" if parts else ""
 
 
-def _needs(profile: Profile, estimate: float | None) -> dict[str, Any]:
-    return {**asdict(profile), "notes": dict(profile.notes), "estimate": estimate}
+def _share(need: int | None, limit: int | None, *, least: bool) -> str:
+    if need is None:
+        return ""
+    return (">= " if least else "") + _text.size(need) + ("" if limit is None else f" of {_text.size(limit)}")
+
+
+def _needs(predicted: Prediction, estimate: float | None) -> dict[str, Any]:
+    profile = predicted.profile
+    told = {**asdict(profile), "notes": dict(profile.notes)}
+    return {**told, "estimate": estimate, "least": predicted.least}
 
 
 def _answer(ok: bool) -> str:

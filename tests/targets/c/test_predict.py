@@ -58,9 +58,10 @@ def assert_true(model: ModelProto, samples: Samples, precision: Precision, out: 
     report = built(model, samples, variant(precision), out)
     arena = json.loads((out / "report.json").read_bytes())["arena"]
     assert found.findings == ()
+    assert not found.least
     assert (found.profile.flash, found.profile.ram) == (report.flash, report.ram)
     bytes_, bound = (arena[key] for key in ("bytes", "lower_bound"))
-    assert found.profile.notes["arena"] == f"{bytes_} bytes; no plan needs less than {bound}"
+    assert found.profile.notes["arena"] == f"{bytes_} bytes (no plan needs less than {bound})"
     for one, other in (
         (found.profile.instructions, report.instructions),
         (found.profile.cycles, report.cycles),
@@ -141,6 +142,7 @@ def test_what_cannot_fit_is_not_compiled_and_names_tensors_and_layers() -> None:
     small = variant("int8-static", limit_ram=2900, limit_flash=9000)
     found = BACKEND.predict(model, small, samples)()
     ram, flash = found.findings
+    assert found.least
     assert f"at least {found.profile.ram} bytes of RAM, the limit is 2900" in ram.reason
     assert ram.node
     assert "'" in ram.reason.partition("most while this runs: ")[2]
@@ -196,6 +198,7 @@ def test_check_says_on_the_command_line_what_the_build_reports(
     told = sprue(project, "check", recipe)
     assert told.returncode == 0
     assert "of 256.0 KiB" in told.stdout
+    assert f"arena {said['notes']['arena']}, stack {said['notes']['stack']}" in told.stdout
     recipe.write_text(recipe.read_text() + 'limit.flash = "300 B"\n')
     refused = sprue(project, "check", recipe)
     assert refused.returncode == 1
