@@ -50,8 +50,8 @@ def flash_findings(model: ModelProto, variant: Variant) -> list[Finding]:
     if limit is None:
         return []
     bytes_each = {"float32": 4, "float16": 2, "int8-dynamic": 1, "int8-static": 1}[variant.precision]
-    floats = sum(w.size for w in weights(model).values() if w.dtype == np.float32)
-    need = floats * bytes_each
+    sizes = {name: w.size for name, w in weights(model).items() if w.dtype == np.float32}
+    need = sum(sizes.values()) * bytes_each
     if need <= limit:
         return []
     return [
@@ -59,10 +59,18 @@ def flash_findings(model: ModelProto, variant: Variant) -> list[Finding]:
             "limit",
             "",
             "",
-            f"the weights alone are {need} bytes in {variant.precision}, limit.flash is {limit}",
+            f"the weights alone are {need} bytes in {variant.precision}, limit.flash is {limit}"
+            + _most(model, sizes),
             "use a smaller precision or a smaller model, or raise limit.flash if the device allows it",
         )
     ]
+
+
+def _most(model: ModelProto, sizes: Mapping[str, int]) -> str:
+    """The node that reads the largest weight."""
+    largest = max(sizes, key=lambda name: sizes[name])
+    reader = next((n for n in nodes(model.graph) if largest in n.input), None)
+    return f"; the most in node '{reader.name}' ({reader.op_type})" if reader is not None else ""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def lowered(
     """
     graph, findings = read_graph(model)
     if findings:
-        return None, findings
+        return None, [_without_kernel(f) or f for f in findings]
     try:
         return lower(replace(rewrite(graph), fixed_point=fixed_point, vectors=vectors))
     except Unsupported as error:
@@ -48,6 +48,14 @@ def lowered_for(model: ModelProto, target: Target) -> tuple[Program | None, list
     """`lowered` with the kernels that suit the target. Raises SprueError for a processor without a row."""
     processor = machine(target)
     return lowered(model, fixed_point=not processor.floats, vectors=processor.vectors)
+
+
+def _without_kernel(finding: Finding) -> Finding | None:
+    """Of an operator that has no kernel it says nothing that its shape is not known either."""
+    if finding.kind != "shape" or not finding.op or finding.op in operators():
+        return None
+    error = Unsupported(f"the operator {finding.op} has no C kernel")
+    return Finding("operator", finding.node, finding.op, error.reason, error.remedy)
 
 
 def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) -> list[Finding]:

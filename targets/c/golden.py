@@ -64,9 +64,20 @@ def golden_vectors(model: ModelProto, samples: Mapping[str, NDArray[np.generic]]
     if count < 1:
         raise SprueError("the calibration data is empty", remedy="give at least one sample")
     inputs = {n: np.ascontiguousarray(samples[n][:count]) for n in names}
-    rows = [session.run(None, {n: inputs[n][i : i + 1] for n in names}) for i in range(count)]
+    rows = [_run(session, {n: inputs[n][i : i + 1] for n in names}) for i in range(count)]
     outputs = {o.name: np.stack([row[k] for row in rows]) for k, o in enumerate(session.get_outputs())}
     return Golden(inputs, outputs, count)
+
+
+def _run(session: InferenceSession, sample: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+    try:
+        made: list[NDArray[np.generic]] = session.run(None, dict(sample))
+    except Exception as error:  # onnxruntime's errors share no base class but Exception
+        raise SprueError(
+            f"onnxruntime cannot run it for the golden vectors: {str(error).splitlines()[0]}",
+            remedy="correct the calibration data: an index outside its table, for example",
+        ) from error
+    return made
 
 
 def tolerance(

@@ -48,6 +48,11 @@ def integer_limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
+def usable(scale: Array) -> bool:
+    """Whether a quantization scale can be divided by: processors flush what is subnormal to zero."""
+    return bool(np.isfinite(scale).all() and np.greater_equal(scale, np.finfo(np.float32).tiny).all())
+
+
 @dataclass(frozen=True)
 class Quant:
     """real = (stored - zero) * scale. `scale` float32 and `zero` int32: both scalars [], or both [channels].

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .nodes import Graph, Node, Quant
+from .nodes import Graph, Node, Quant, usable
 
 X, W, Y, BIAS = 0, 3, 6, 8
 """Positions of the tensors; each but the bias is followed by scale and zero point (for Y: only those two)."""
@@ -20,7 +20,7 @@ def as_plain_operator(node: Node, graph: Graph) -> Node | None:
     if plain is None or any(i not in graph.constants for i in (*node.inputs[1:3], *node.inputs[4:8])):
         return None
     scales = [graph.constants[node.inputs[p]] for p in (X + 1, W + 1, Y)]
-    if not all(np.isfinite(s).all() and np.greater(s, 0).all() for s in scales):
+    if not all(usable(s) for s in scales):
         return None
     axis = 0 if plain == "Conv" else 1
     x, w = _quant(node, graph, X, 0), _quant(node, graph, W, axis)

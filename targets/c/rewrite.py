@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from . import ops
-from .nodes import Array, Clamp, Graph, Node, Quant, Value
+from .nodes import Array, Clamp, Graph, Node, Quant, Value, usable
 from .qoperators import with_plain_operators
 
 Accepts = Callable[[Node, Graph], bool]
@@ -213,9 +213,7 @@ def quantization(node: Node, graph: Graph) -> Quant | None:
         zero = np.zeros(scale.shape, np.int32)
     if scale.dtype != np.float32 or scale.ndim > 1 or zero.size != scale.size:
         return None
-    if dtype.name not in ("int8", "uint8", "int32") or not (
-        np.isfinite(scale).all() and np.greater(scale, 0).all()
-    ):
+    if dtype.name not in ("int8", "uint8", "int32") or not usable(scale):
         return None
     rank = len(graph.value(stored).shape)
     axis = node.integer("axis", 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from ..indices import refuse_outside
 from ..literals import c_float, c_type
 from ..nodes import Argument, Call, Flash, Graph, Node, Read, Step, Unsupported, Write
 
@@ -18,6 +19,7 @@ def lower_gather(node: Node, graph: Graph, _effort: object) -> list[Step]:
     quant = node.quants.get(0)
     if indices.dtype.name not in ("int32", "int64"):
         raise Unsupported(f"Gather with {indices.dtype} indices", "use int32 or int64")
+    refuse_outside(graph, node, 1, data.shape[axis : axis + 1])
     floats = quant is not None and node.result is None
     params = {
         "outer": math.prod(data.shape[:axis]),

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from ..indices import refuse_outside
 from ..literals import c_type
 from ..nest import Loop, contiguous, index
 from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Value, Write
@@ -26,6 +27,7 @@ INTEGER_COMBINE = {**COMBINE, "add": "({u})a + ({u})b", "mul": "({u})a * ({u})b"
 def lower_elements(node: Node, graph: Graph, _effort: object) -> list[Step]:
     data, indices = _operands(node, graph)
     axis = node.integer("axis", 0) % max(len(data.shape), 1)
+    refuse_outside(graph, node, 1, data.shape[axis : axis + 1])
     strides = contiguous(data.shape)
     walked = [0 if a == axis else s for a, s in enumerate(strides)]
     # every axis keeps its loop: the result is written in the order of the indices
@@ -46,6 +48,7 @@ def lower_slices(node: Node, graph: Graph, _effort: object) -> list[Step]:
     width = indices.shape[-1]
     strides = contiguous(data.shape)
     named = range(batch, batch + width)
+    refuse_outside(graph, node, 1, data.shape[batch : batch + width])
     params = {
         **_shared(node, data, indices),
         "batches": math.prod(data.shape[:batch]),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..literals import c_type
-from ..nodes import Argument, Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits
+from ..nodes import Argument, Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits, usable
 
 EIGHT = ("int8", "uint8")
 
@@ -37,6 +37,8 @@ def _call(node: Node, graph: Graph, params: dict[str, object]) -> Call:
     scale = graph.value(node.inputs[1])
     if node.integer("block_size", 0) or len(scale.shape) > 1 or scale.dtype != np.float32:
         raise Unsupported(f"{node.op} in blocks", "quantize per tensor or per channel")
+    if node.inputs[1] in graph.constants and not usable(graph.constants[node.inputs[1]]):
+        raise Unsupported("a scale of zero or nearly zero", "quantize the model again")
     axis = node.integer("axis", 1)
     axis = axis + len(x.shape) if axis < 0 else axis
     each = scale.size > 1

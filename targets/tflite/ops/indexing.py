@@ -7,6 +7,7 @@ embedding (a constant table): a token outside it, negative ones included, is an 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,10 +24,23 @@ def wrapped(g: Graph, indices: Value, size: int) -> Tensor:
     """Indices as int32, counted from the front."""
     if indices.const is not None:
         places = np.where(indices.const < 0, indices.const + size, indices.const)
-        if ((places < 0) | (places >= size)).any():
-            raise Unsupported(f"an index outside the {size} elements of its axis", "correct the model")
+        refuse_outside(indices, (size,))
         return g.constant(places, np.int32)
     return from_front(g, g.cast(g.tensor(indices), np.int32), g.constant(size, np.int32))
+
+
+def refuse_outside(indices: Value, sizes: Sequence[int]) -> None:
+    """Raises Unsupported for a constant index that lies outside.
+
+    `sizes`: of the axis, or of one axis for each element of the last axis of the indices.
+    """
+    if indices.const is None:
+        return
+    rows = np.asarray(sizes, np.int64)
+    outside = (indices.const < -rows) | (indices.const >= rows)
+    if outside.any():
+        worst, axes = int(indices.const[outside].flat[0]), " x ".join(map(str, sizes))
+        raise Unsupported(f"the index {worst} lies outside of the {axes} elements", "correct the model")
 
 
 def from_front(g: Graph, places: Tensor, sizes: Tensor) -> Tensor:
@@ -82,6 +96,7 @@ def gather_nd(g: Graph, node: Node) -> Tensor:
     if node.integer("batch_dims"):
         raise Unsupported("GatherND with batch_dims", "use batch_dims=0")
     depth = indices.shape[-1]
+    refuse_outside(indices, data.shape[:depth])
     sizes = np.array(data.shape[:depth])
     x = g.cast(g.tensor(data), computable(data.dtype, MOVABLE))
     if indices.const is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from ..emit import Tensor, Unsupported
 from ..layout import Graph, Value
 from ..registry import Node, computable, lowers
-from .indexing import coordinates, from_front, wrapped
+from .indexing import coordinates, from_front, refuse_outside, wrapped
 
 NUMBERS = frozenset({"float32", "int32", "int64"})
 
@@ -26,7 +26,9 @@ def scatter_elements(g: Graph, node: Node) -> Tensor:
 @lowers("ScatterND")
 def scatter_nd(g: Graph, node: Node) -> Tensor:
     data, indices, updates = (node.input(i) for i in range(3))
-    sizes = g.constant(data.shape[: indices.shape[-1]], np.int32)
+    rows = data.shape[: indices.shape[-1]]
+    refuse_outside(indices, rows)
+    sizes = g.constant(rows, np.int32)
     at = from_front(g, g.cast(g.tensor(indices), np.int32), sizes)
     return _scattered(g, node, data, at, updates)
 

@@ -46,11 +46,23 @@ def test_an_attribute_that_no_kernel_obeys_is_refused_not_ignored() -> None:
 
 def test_a_shape_that_depends_on_data_is_a_finding() -> None:
     nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], "most", keepdims=0),
+        helper.make_node("Cast", ["most"], ["count"], "cast", to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["count", "zero"], ["end"], "end"),
+        helper.make_node("Slice", ["x", "zero", "end", "zero"], ["y"], "cut"),
+    ]
+    zero = {"zero": np.zeros(1, np.int64)}
+    found = BACKEND.check(chain(nodes, {"x": X}, zero, "y", TensorProto.FLOAT), variant())
+    assert [(f.kind, f.node, f.op) for f in found] == [("shape", "cut", "Slice")]
+
+
+def test_an_operator_without_a_kernel_is_told_before_its_shape_that_is_not_known() -> None:
+    nodes = [
         helper.make_node("NonZero", ["x"], ["where"], "where"),
         helper.make_node("Cast", ["where"], ["y"], "cast", to=TensorProto.FLOAT),
     ]
     found = BACKEND.check(chain(nodes, {"x": X}, {}, "y", TensorProto.FLOAT), variant())
-    assert [f.kind for f in found] == ["shape"]
+    assert [(f.kind, f.node, f.op) for f in found] == [("operator", "where", "NonZero")]
 
 
 def test_a_second_symbolic_axis_is_a_finding() -> None:
