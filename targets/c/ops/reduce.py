@@ -19,7 +19,7 @@ FLOAT = {
     "ReduceL1": ("0.0f", "s + (a < 0.0f ? -a : a)", "s"),
     "ReduceL2": ("0.0f", "s + a * a", "sprue_sqrtf(s)"),
     "ReduceSumSquare": ("0.0f", "s + a * a", "s"),
-    "ReduceLogSumExp": ("0.0f", "s + sprue_expf(a)", "sprue_logf(s)"),
+    "ReduceLogSumExp": ("0.0f", "s + sprue_expf(a - most)", "most + sprue_logf(s)"),
     "ReduceLogSum": ("0.0f", "s + a", "sprue_logf(s)"),
 }
 INTEGER_SUMS = {
@@ -49,6 +49,7 @@ def lower_reduce(node: Node, graph: Graph, _effort: object) -> list[Step]:
         "start": start,
         "step": step,
         "end": end,
+        "shifted": node.op == "ReduceLogSumExp",  # by the largest element: exp of 89 is no float32 any more
     }
     return [Call("reduce.c.j2", params, (Read(node.inputs[0]), Write(node.outputs[0])))]
 

@@ -147,6 +147,18 @@ def norm_of_a_shape_that_is_not_known() -> Case:
     return case([pool, node("LayerNormalization", "p g", "y", axis=-2)], 17, {"x": X}, held)
 
 
+def exponentials_beyond_float32() -> Case:
+    nodes = [node("Mul", "x s", "m"), node("ReduceLogSumExp", "m a", "y", keepdims=0)]
+    held: Arrays = {"s": np.asarray(200, np.float32), "a": np.array([1, -1])}
+    return case(nodes, 18, {"x": X}, held)
+
+
+def local_response_of_a_constant() -> Case:
+    """Which ONNX's reference implementation, that folds constants, gets wrong."""
+    nodes = [node("LRN", "w", "n", size=3, alpha=0.1), node("Add", "x n", "y")]
+    return case(nodes, 17, {"x": X}, {"w": np.linspace(-3, 3, 60, dtype=np.float32).reshape(X.shape)})
+
+
 FOUND: dict[str, tuple[Callable[[], Case], str]] = {
     "QDQ pairs with two zero points": (pairs_with_two_zero_points, ""),
     "a dilated average": (dilated_average, ""),
@@ -155,6 +167,8 @@ FOUND: dict[str, tuple[Callable[[], Case], str]] = {
     "parts of booleans": (parts_of_booleans, ""),
     "a pair behind an output": (quantized_after_an_output, ""),
     "a norm behind what is refused": (norm_of_a_shape_that_is_not_known, OUTSIDE),
+    "exponentials beyond float32": (exponentials_beyond_float32, ""),
+    "a local response of a constant": (local_response_of_a_constant, ""),
     "a withdrawn operator": (withdrawn_group_normalization, ""),
 }
 
