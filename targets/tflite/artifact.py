@@ -88,6 +88,7 @@ class _Reader:
         used = self._operations(graph, codes, len(specs))
         borders = [self._border(graph, side, specs, constant) for side in ("Inputs", "Outputs")]
         self._signatures(model, len(specs))
+        self._metadata(model, len(lengths))
         return Contents(borders[0], borders[1], dict(sorted(used.items())), len(specs), weights)
 
     def _codes(self, model: Any) -> list[str]:
@@ -130,6 +131,7 @@ class _Reader:
             self.need(rank <= MAX_RANK, "a tensor of too many axes")
             shape = tuple(tensor.Shape(k) for k in self.many(rank, 4, "a shape"))
             self.need(all(d >= 0 for d in shape) and math.prod(shape) < MAX_ELEMENTS, "an impossible shape")
+            self._free_axes(tensor, shape)
             kind = self.types.get(tensor.Type())
             self.need(kind is not None, f"tensor type {tensor.Type()}")
             self.need(tensor.SparsityLength() == 0 if hasattr(tensor, "SparsityLength") else True, "sparsity")
@@ -147,6 +149,18 @@ class _Reader:
                 seen.add(tensor.Buffer())
                 weights[dtype.name] += math.prod(shape)
         return specs, constant, dict(sorted(weights.items()))
+
+    def _free_axes(self, tensor: Any, shape: tuple[int, ...]) -> None:
+        """`shape_signature` is the shape, with -1 where an application may resize it; or absent."""
+        count = tensor.ShapeSignatureLength()
+        free = tuple(tensor.ShapeSignature(k) for k in self.many(count, 4, "a signature of a shape"))
+        same = len(free) == len(shape) and all(a in (-1, d) for a, d in zip(free, shape, strict=True))
+        self.need(not free or same, "a signature of another shape")
+
+    def _metadata(self, model: Any, buffers: int) -> None:
+        """What it says is for people and never read here; the runtime follows its index."""
+        for i in self.many(model.MetadataLength(), 4, "metadata"):
+            self.need(0 <= model.Metadata(i).Buffer() < buffers, "metadata without their buffer")
 
     def _quantization(self, tensor: Any, shape: tuple[int, ...]) -> None:
         q = tensor.Quantization()

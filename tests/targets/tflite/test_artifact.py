@@ -28,7 +28,8 @@ def small() -> bytes:
     ]
     weights = {"w": weight(1, 4, 2, 3, 3), "b": weight(2, 4), "k": weight(3, 36, 5)}
     lowered = lower(model(nodes, {"x": [1, 2, 5, 5]}, ["y"], weights))
-    made: bytes = pack(lowered.inputs, lowered.outputs)
+    lowered.inputs[0].signature = (-1, 2, 5, 5)
+    made: bytes = pack(lowered.inputs, lowered.outputs, b"what it means")
     return made
 
 
@@ -85,12 +86,21 @@ def test_custom_and_flex_operations_are_refused_by_name() -> None:
         ("tensors", 1, "buffer", 55),
         ("tensors", 2, "shape", [-4, 2]),
         ("tensors", 2, "type", 99),
+        ("tensors", 0, "shapeSignature", [-1, 2, 5]),
+        ("tensors", 0, "shapeSignature", [-1, 2, 5, 6]),
     ],
 )
 def test_what_points_nowhere_is_refused(owner: str, index: int, field: str, value: object) -> None:
     made = read(FILE)
     setattr(getattr(made.subgraphs[0], owner)[index], field, value)
     with pytest.raises(CheckError, match="damaged"):
+        contents(write(made), "f")
+
+
+def test_metadata_that_point_nowhere_are_refused() -> None:
+    made = read(FILE)
+    made.metadata[0].buffer = 99
+    with pytest.raises(CheckError, match="metadata without their buffer"):
         contents(write(made), "f")
 
 
