@@ -1,12 +1,13 @@
 """The MLPerf Tiny models as ONNX, read from Google's .tflite files with their weights, into an own project.
 
-    python models/mlperf_tiny/import_tflite.py --out PROJECT
+    python models/mlperf_tiny/import_tflite.py --out PROJECT [--spoken]
     sprue build PROJECT/recipes/kws.toml
 
 Keyword spotting (DS-CNN), visual wake words (MobileNet), image classification (ResNet-8) and anomaly
 detection (autoencoder), from `$SPRUE_DATA/mlperf-tiny` (Apache-2.0, MLCommons). Their data sets are not
 there: inputs are synthesised (inputs.py) and the right answers are the float model's own. So a build says how
-near an artifact stays to float, and nothing of how good the models are. README.md says more.
+near an artifact stays to float, and nothing of how good the models are, except `kws` with --spoken: then it
+is judged on words spoken by espeak-ng, whose labels are true. README.md says more.
 
 The classifiers give logits. Their Softmax is left out: where two classes tie, it magnifies one int8 step of a
 logit to more than what is tolerated of any output, and it changes no answer.
@@ -32,7 +33,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":  # run as a script: the other modules are found from the checkout's root
     sys.path[0] = str(PROJECT)
 
-from models.mlperf_tiny import inputs  # noqa: E402
+from models.mlperf_tiny import inputs, speech  # noqa: E402
 from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
 
 SEED, CALIBRATION, EVALUATION = 20261125, 128, 128
@@ -70,8 +71,10 @@ licenses = ["Apache-2.0"]
 calibration = "calibration.npz"
 evaluation  = "evaluation.npz"
 """
+SPOKEN = "spoken"
 MEANINGS = {
     "accuracy": "the share of answers that are the float model's own",
+    SPOKEN: "of words spoken by espeak-ng",
     "mae": "between what went in and what came out, in dB",
 }
 RECIPE = """model   = "{name}"
@@ -91,12 +94,13 @@ precision = ["int8"]
 """
 DROPS = {
     "accuracy": ("0.1 ", "MLCommons' own int8 files change up to one answer of ten on such inputs"),
+    SPOKEN: ("0.03", "of the share of words that are recognised"),
     "mae": ("0.05", "dB, of 4.7; MLCommons' own int8 file loses 0.07"),
 }
 
 
-def write(name: str, original: Original, data: Path, out: Path) -> None:
-    """The model's folder and its recipe in the project `out`."""
+def write(name: str, original: Original, data: Path, out: Path, *, spoken: bool = False) -> None:
+    """The model's folder and its recipe in the project `out`. `spoken`: judged on words, with true labels."""
     import onnxruntime as ort
 
     made = rebuild((data / f"{original.float_file}.tflite").read_bytes(), softmax=False)
@@ -104,18 +108,22 @@ def write(name: str, original: Original, data: Path, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (out / "recipes").mkdir(exist_ok=True)
     onnx.save(made, folder / "model.onnx")
-    samples = original.samples(CALIBRATION + EVALUATION)
-    evaluation = samples[CALIBRATION:]
-    session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    (answers,) = session.run(None, {"x": evaluation})
-    label = answers.argmax(axis=1) if original.metric == "accuracy" else evaluation
+    label: NDArray[np.generic]
+    if spoken:
+        samples, labels = speech.words(CALIBRATION + EVALUATION, SEED)
+        label = labels[CALIBRATION:]
+    else:
+        samples = original.samples(CALIBRATION + EVALUATION)
+        session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        answers = session.run(None, {"x": samples[CALIBRATION:]})[0].argmax(axis=1)
+        label = answers if original.metric == "accuracy" else samples[CALIBRATION:]
     np.savez_compressed(folder / "calibration.npz", x=samples[:CALIBRATION])
-    np.savez_compressed(folder / "evaluation.npz", x=evaluation, label=label)
-    meaning = MEANINGS[original.metric]
-    (folder / "model.toml").write_text(MODEL.format(metric=original.metric, meaning=meaning))
-    drop, why = DROPS[original.metric]
-    recipe = RECIPE.format(name=name, drop=drop, why=why)
-    (out / "recipes" / f"{name}.toml").write_text(recipe)
+    np.savez_compressed(folder / "evaluation.npz", x=samples[CALIBRATION:], label=label)
+    kind = SPOKEN if spoken else original.metric
+    model = MODEL.format(metric=original.metric, meaning=MEANINGS[kind])
+    (folder / "model.toml").write_text(model)
+    drop, why = DROPS[kind]
+    (out / "recipes" / f"{name}.toml").write_text(RECIPE.format(name=name, drop=drop, why=why))
 
 
 def main() -> None:
@@ -123,13 +131,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="the project's folder")
+    parser.add_argument("--spoken", action="store_true", help="kws: words spoken by espeak-ng")
     given = parser.parse_args()
+    if given.spoken and not speech.available():
+        parser.error(f"espeak-ng is not here; on Debian: {speech.INSTALL}")
     data = Path(os.environ.get("SPRUE_DATA") or PROJECT.parent / "shared" / "data") / "mlperf-tiny"
     missing = [o.float_file for o in ORIGINALS.values() if not (data / f"{o.float_file}.tflite").is_file()]
     if missing:
         parser.error(f"{data} lacks {missing[0]}.tflite; set SPRUE_DATA to the folder that holds mlperf-tiny")
     for name, original in ORIGINALS.items():
-        write(name, original, data, given.out)
+        write(name, original, data, given.out, spoken=given.spoken and name == "kws")
         print(f"{name}: {given.out / 'models' / name}")
 
 

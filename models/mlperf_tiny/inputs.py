@@ -31,7 +31,7 @@ def keywords(random: Random) -> Array:
         start += length * random.uniform(0.7, 1.2)
     sound /= np.abs(sound).max()
     sound = sound * random.uniform(0.1, 1.0) + 10 ** random.uniform(-4.5, -2) * _coloured(len(t), 1.0, random)
-    return _cepstrum(np.clip(sound, -1, 1))[..., None]
+    return cepstrum(np.clip(sound, -1, 1))[..., None]
 
 
 def machine(random: Random) -> Array:
@@ -115,7 +115,7 @@ def _spectra(sound: Array, length: int, hop: int, size: int) -> NDArray[np.compl
     return np.asarray(np.fft.rfft(frames * hann, size))
 
 
-def _cepstrum(sound: Array) -> Array:
+def cepstrum(sound: Array) -> Array:
     """The reference's: 30 ms every 20 ms, 40 mel bands from 20 to 4000 Hz, log(x + 1e-6), TF's DCT."""
     bands = np.abs(_spectra(sound, 480, 320, 512)) @ _mel(40, 257, 20.0, 4000.0)
     n = np.arange(40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,16 +64,35 @@ def _first_layer(path: Path) -> bytes:
     return bytes(model.SerializeToString())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["kws", "ad01"])
-def test_one_build_gives_an_int8_artifact_for_each_target(name: str, project: Path, tmp_path: Path) -> None:
+def built(project: Path, name: str, cache: Path) -> list[list[str]]:
+    """The rows of what was kept, word by word."""
     command = [sys.executable, "-m", "sprue", "build", f"recipes/{name}.toml"]
-    env = {**os.environ, "SPRUE_CACHE": str(tmp_path)}
+    env = {**os.environ, "SPRUE_CACHE": str(cache)}
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    kept = [line.split() for line in done.stdout.splitlines() if line.endswith("<- kept")]
+    return [line.split() for line in done.stdout.splitlines() if line.endswith("<- kept")]
+
+
+@pytest.mark.slow
+def test_one_build_gives_an_artifact_for_each_target(project: Path, tmp_path: Path) -> None:
+    kept = built(project, "ad01", tmp_path)
     assert [row[0] for row in kept] == ["server-cpu", "mobile", "cortex-m4"]
     assert [row[1] for row in kept[1:]] == ["tflite-int8-static", "c-int8-static"]
+
+
+@pytest.mark.slow
+def test_words_that_are_spoken_are_recognised_on_every_target(
+    script: Script, mlperf_tiny: Path, tmp_path: Path
+) -> None:
+    """With labels that are true: the model, its import and the front end are right, and int8 is, too."""
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("needs Debian's espeak-ng")
+    done = script("mlperf_tiny/import_tflite.py", "--out", str(tmp_path / "project"), "--spoken")
+    assert done.returncode == 0, done.stderr
+    kept = built(tmp_path / "project", "kws", tmp_path / "cache")
+    assert [row[0] for row in kept] == ["server-cpu", "mobile", "cortex-m4"]
+    assert [row[1] for row in kept[1:]] == ["tflite-int8-static", "c-int8-static"]
+    assert all(float(row[3]) > 0.75 for row in kept), kept
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
 PROJECT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("SPRUE_DATA", PROJECT.parent / "shared" / "data")) / "mlperf-tiny"
 FILES = ["ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "vww_96_int8"]
-SAMPLES = 100
+SAMPLES = 50
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
