@@ -42,7 +42,7 @@ def build_firmware(
     Raises SprueError with the compiler's first error.
     """
     command = [
-        sys.executable, "-m", "ziglang", "cc", "-target", machine.triple, *machine.zig, *FLAGS,
+        str(_zig()), "cc", "-target", machine.triple, *machine.zig, *FLAGS,
         *(f"-I{path}" for path in include),
         "-nostdlib", f"-Wl,-T,{linker_script}", "-Wl,-e,sprue_reset", "-Wl,--gc-sections", "-Wl,-s",
         "-o", elf, *sources,
@@ -58,6 +58,14 @@ def build_firmware(
             where=str(folder),
             remedy="this is a bug of sprue, unless zig itself fails: try `python -m ziglang version`",
         )
+
+
+def _zig() -> Path:
+    """The program that `python -m ziglang` would start, without starting Python first."""
+    package = importlib.util.find_spec("ziglang")
+    if package is None or not package.submodule_search_locations:
+        raise SprueError("ziglang is not installed", remedy="pip install 'sprue[embedded]'")
+    return Path(package.submodule_search_locations[0]) / ("zig.exe" if sys.platform == "win32" else "zig")
 
 
 def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
