@@ -107,7 +107,7 @@ def main() -> int:
             kept &= not peers or 1000 * time < peers[1]
             assert profile.flash is not None
             assert profile.ram is not None
-            kept &= file == HYBRID or profile.flash <= 1.2 * path.stat().st_size
+            kept &= file == HYBRID or profile.flash <= 1.05 * path.stat().st_size
             kept &= theirs is None or profile.ram <= theirs
     print(f"aims {'reached' if kept else 'MISSED'}")
     return 0 if kept else 1
