@@ -167,6 +167,8 @@ def attributes(node: NodeProto) -> dict[str, object]:
 def with_batch(model: ModelProto, batch: int) -> ModelProto:
     """A copy whose graph inputs have `batch` as axis 0, shapes inferred anew.
 
+    Shapes that the graph declares of its outputs are kept where the inputs have that batch already.
+
     Raises SprueError when another axis is symbolic too, naming input and axis.
     """
     made = ModelProto()

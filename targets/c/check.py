@@ -11,6 +11,7 @@ from sprue.backend import Finding, Pass, Variant
 from sprue.errors import SprueError
 from sprue.passes.expand import Expand
 from sprue.passes.simplify import Simplify
+from sprue.passes.widen import Widen
 from sprue.target import Precision, Target
 
 from . import limits
@@ -18,13 +19,19 @@ from .golden import reference
 from .lower import Program, lower, operators
 from .machine import machine
 from .nodes import Unsupported
+from .qoperators import PLAIN
 from .read import read_graph
 from .rewrite import rewrite
+
+FIRST_OUTPUT_ONLY = ("LayerNormalization",)
+"""Of these the kernels give nothing but the first result."""
 
 
 def shaping() -> tuple[Pass, ...]:
     """The passes before any quantization: one sample at a time, of operators that have kernels."""
-    return Expand(keep=tuple(sorted(operators())), batch=1), Simplify(batch=1)
+    keep = tuple(sorted({*operators(), *PLAIN}))
+    expanded = Expand(keep=keep, batch=1, first_output_only=FIRST_OUTPUT_ONLY)
+    return expanded, Widen(), Simplify(batch=1)
 
 
 def lowered(

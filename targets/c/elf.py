@@ -19,6 +19,7 @@ MAX_MEMORY = 64 * 2**20
 """Bytes of all segments together; more than any microcontroller has."""
 MAX_PORTS = 64
 DTYPES = (
+    "float16",
     "float32",
     "float64",
     "int8",

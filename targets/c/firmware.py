@@ -17,7 +17,7 @@ from sprue.errors import SprueError
 
 from . import toolchain
 from .elf import read_firmware
-from .emit import Port, Source, render
+from .emit import Port, Source, render, runtime_functions
 from .golden import Golden, golden_vectors, tolerance
 from .literals import c_array, c_float
 from .lower import Program
@@ -111,17 +111,23 @@ def _write(path: Path, text: str) -> None:
 def _selftest(model: ModelProto, source: Source, golden: Golden, *, quantized: bool) -> str:
     def described(port: Port, kind: str, values: NDArray[np.generic]) -> dict[str, object]:
         limit = tolerance(model, port.name, values, quantized=quantized) if kind == "output" else None
+        half = values.dtype == np.float16
         return {
             "kind": kind, "symbol": port.symbol, "type": port.type, "count": max(port.value.size, 1),
             "texts": [c_array(v) for v in values],
             "tolerance": None if limit is None else c_float(limit),
+            "compared": "float" if half else port.type,
+            "got": "sprue_from_half(got)" if half else "got",
+            "want": "sprue_from_half(want)" if half else "want",
         }  # fmt: skip
 
+    halves = any(p.value.dtype == np.float16 for p in source.outputs)
     return render(
         "selftest.c.j2",
         {
             "prefix": PREFIX,
             "samples": golden.samples,
+            "runtime": runtime_functions("sprue_from_half") if halves else [],
             "inputs": [described(p, "input", golden.inputs[p.name]) for p in source.inputs],
             "outputs": [described(p, "output", golden.outputs[p.name]) for p in source.outputs],
         },

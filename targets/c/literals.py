@@ -10,12 +10,15 @@ import numpy as np
 from .nodes import Array
 
 TYPES = {
+    "float16": "uint16_t",
     "float32": "float",
     "float64": "double",
     "bool": "uint8_t",
     **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-"""numpy dtype -> C type. A bool is one byte, 0 or 1: `_Bool` would make other bytes undefined behaviour."""
+"""numpy dtype -> C type. A bool is one byte, 0 or 1: `_Bool` would make other bytes undefined behaviour.
+
+C99 has no type for float16: its bits travel as an integer, and only Cast looks into them."""
 
 
 def c_type(dtype: np.dtype[np.generic]) -> str:
@@ -42,6 +45,19 @@ def c_double(value: float) -> str:
     return repr(float(value))
 
 
+DOUBLE_FUNCTIONS = frozenset({"exp", "floormod", "fmod", "log", "sqrt"})
+"""Functions of `runtime/` that are there for double, too."""
+
+
+def as_double(expression: str) -> str | None:
+    """A float32 expression in double; None where a function in it is there for float32 only."""
+    called = re.findall(r"\bsprue_(\w+)f\(", expression)
+    if not DOUBLE_FUNCTIONS.issuperset(called):
+        return None
+    made = re.sub(r"\bsprue_(\w+)f\(", r"sprue_\1(", expression).replace("__builtin_inff", "__builtin_inf")
+    return re.sub(r"\b(\d+(?:\.\d*)?(?:e[-+]?\d+)?)f\b", r"\1", made)
+
+
 def c_integer(value: int) -> str:
     """A literal that is in range for its own type: C has no literal for INT32_MIN or INT64_MIN."""
     if value == -(2**63):
@@ -63,6 +79,7 @@ def c_literal(value: object, dtype: np.dtype[np.generic]) -> str:
 
 def c_array(data: Array) -> str:
     """The initializer of an array, in lines of at most about 110 columns."""
+    data = data.view(np.uint16) if data.dtype == np.float16 else data
     return "\n".join(_lines(_literals(data.ravel())))
 
 

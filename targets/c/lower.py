@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
+
 from sprue.backend import Finding
 
 from . import memory, ops
@@ -25,6 +27,9 @@ ALLOWANCE = 32
 """For larger tiles the arena may grow by this part of it: a loop costs a third less with three pixels."""
 MOST_TRIALS = 32
 """Plans tried at most when not all larger tiles fit together."""
+
+HALVES = frozenset({"Cast", "Reshape", "Identity"})
+"""What reads and writes float16. Everything else computes in float32: `sprue.passes.widen` sees to it."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,15 @@ def _lowered(node: Node, graph: Graph) -> list[tuple[Step, ...]]:
     if lowering is None:
         raise Unsupported(f"the operator {node.op} has no C kernel")
     for name in (*node.inputs, *node.outputs):
-        if name:
-            graph.value(name)
+        if name and graph.value(name).dtype == np.float16 and node.op not in HALVES:
+            raise Unsupported(f"{node.op} of float16 has no C kernel", "cast it to float32")
     asked = Attributes(node.attributes)
     node = replace(node, attributes=asked)
     made: list[tuple[Step, ...]] = []
     scratches: list[int] = []
     for tile in TILES:
         steps = tuple(lowering(node, graph, Effort(tile)))
+        _refuse_contradictions(node, graph, steps)
         scratch = max((s.scratch for s in steps if isinstance(s, Call)), default=0)
         if scratch not in scratches:
             made.append(steps)
@@ -117,6 +123,14 @@ def _lowered(node: Node, graph: Graph) -> list[tuple[Step, ...]]:
         names = ", ".join(f"'{n}'" for n in asked.unread())
         raise Unsupported(f"its attribute {names} has no C kernel", "export the model without it")
     return made
+
+
+def _refuse_contradictions(node: Node, graph: Graph, steps: Sequence[Step]) -> None:
+    """ONNX's shape inference lets some graphs pass whose shapes cannot be; a view shows that."""
+    for step in steps:
+        if isinstance(step, Alias) and graph.value(step.input).bytes != graph.value(step.output).bytes:
+            sizes = [list(graph.value(name).shape) for name in (step.input, step.output)]
+            raise Unsupported(f"it makes {sizes[1]} of {sizes[0]}", "export the model again")
 
 
 def _with_affordable_tiles(graph: Graph, choices: list[list[tuple[Step, ...]]], smallest: Program) -> Program:

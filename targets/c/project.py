@@ -20,7 +20,8 @@ from .literals import comment
 from .machine import Machine
 
 JAVA = {
-    "float32": "float", "float64": "double", "bool": "byte", "int8": "byte", "uint8": "byte",
+    "float16": "short", "float32": "float", "float64": "double",
+    "bool": "byte", "int8": "byte", "uint8": "byte",
     "int16": "short", "uint16": "short", "int32": "int", "uint32": "int", "int64": "long", "uint64": "long",
 }  # fmt: skip
 """numpy dtype -> Java's type of the same size; Java has none without a sign."""

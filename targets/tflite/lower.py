@@ -18,15 +18,15 @@ from onnx import ModelProto, NodeProto, numpy_helper
 
 from sprue import graph as onnx_graph
 from sprue.backend import Finding
-from sprue.passes.expand import expand
+from sprue.passes import fold
+from sprue.passes.inline import expand
+from sprue.passes.unroll import unroll
 
-from . import fold
 from .emit import Array, Tensor, Unsupported
 from .flatbuffer import TENSOR_TYPES
 from .fuse import fuse_gelu
 from .layout import Graph, Laid, Value, identity
 from .registry import Made, Node, lowerings
-from .unroll import unroll
 
 OLDEST_OPSET = 7
 """Before it, Add and the like broadcast in another way."""

@@ -20,6 +20,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from sprue.canonical import canonical, parse
 from sprue.data import read_arrays, write_arrays
+from sprue.passes.inline import renamed
 
 Form = Literal["fed", "constant"]
 
@@ -142,12 +143,7 @@ def _case(
         constants[f"{name}_shape"] = np.array(shape, np.int64)
         made = helper.make_node("Reshape", [source, f"{name}_shape"], [result], f"{name}_reshape")
         (after if name in wanted else before).append(made)
-    nodes = []
-    for node in test.model.graph.node:
-        copy = NodeProto.FromString(node.SerializeToString())
-        copy.input[:] = [inside.get(i, i) for i in node.input]
-        copy.output[:] = [inside.get(o, o) for o in node.output]
-        nodes.append(copy)
+    nodes = [renamed(node, inside) for node in test.model.graph.node]
 
     def edge(array: NDArray[Any]) -> NDArray[Any]:
         return array if batched else array[np.newaxis]

@@ -1,25 +1,40 @@
-"""Expand: operators that ONNX itself defines by others become the nodes of their function bodies."""
+"""Expand: operators that a backend lacks become nodes of operators that it has.
+
+One walk in topological order. What depends on constants and shapes only is computed on the way, loops of
+known course are unrolled, and other operators are replaced by sprue's definition of them (`definitions/`) or
+by ONNX's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from sprue.graph import opset as opset_of
 from sprue.graph import with_batch
+from sprue.passes import fold
+from sprue.passes.definitions import defined
+from sprue.passes.inline import expand, same_meaning
 from sprue.passes.normal_form import infer_shapes, normal_form
 from sprue.passes.simplify import Simplify
+from sprue.passes.unroll import unroll
 
 if TYPE_CHECKING:
     from sprue.backend import Samples
 
-MOST_ROUNDS = 8
-"""Bodies hold operators with bodies: SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss, and so on."""
+MOST_DEPTH = 12
+"""Definitions hold operators with definitions: SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss, ..."""
+DOMAINS = frozenset({"", "ai.onnx"})
+SHAPES = frozenset({"Shape", "Size", "EyeLike"})
+"""Their results depend on their input's shape only."""
+LEFT = frozenset({"QuantizeLinear", "DequantizeLinear", "Constant"})
+"""Not computed, though they may be: pairs around a weight say how it is stored."""
 
 
 @dataclass(frozen=True)
@@ -34,163 +49,152 @@ class Expand:
 
         x[1,8] -> Exp -> ReduceSum -> Log -> y
 
-    Some bodies depend on shapes: with `batch`, axis 0 of every input is fixed first. A node stays as it is
-    when it has no body, or one that is written for another version of an operator than the model's opset has.
+    Of the operators in `first_output_only` the backend's kernels give only the first result. Some definitions
+    depend on shapes: with `batch`, axis 0 of every input is fixed first. A node stays as it is when nothing
+    defines it, or only for another version of an operator than the model's opset has.
     """
 
     keep: tuple[str, ...]
     batch: int | None = None
+    first_output_only: tuple[str, ...] = ()
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_calibration: ClassVar[bool] = False
 
     def tools(self) -> dict[str, str]:
         return {name: version(name) for name in ("onnx", "onnxruntime")}
 
     def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
-        """The model with only kept operators, as far as ONNX defines the others by them."""
-        made = model
-        for _ in range(MOST_ROUNDS):
-            wider = self._once(made)
-            if wider is None:
-                break
-            made = Simplify(batch=self.batch).apply(wider, {})
-        return made
+        """The model with only kept operators, as far as the others are defined by them."""
+        flat = onnx.inliner.inline_local_functions(model) if model.functions else model
+        typed = infer_shapes(flat) if self.batch is None else with_batch(flat, self.batch)
+        walk = _Walk(typed, self)
+        made = walk.result()
+        return Simplify(batch=self.batch).apply(normal_form(made), {}) if walk.changed else model
 
-    def _once(self, model: ModelProto) -> ModelProto | None:
-        """One round; None if there is nothing to expand."""
-        version = opset_of(model)
-        typed = infer_shapes(model) if self.batch is None else with_batch(model, self.batch)
-        values = (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)
-        types = {v.name: v.type for v in values}
-        types |= {
-            t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in typed.graph.initializer
-        }
-        nodes: list[NodeProto] = []
-        for node in typed.graph.node:
-            kept = node.op_type in self.keep and node.domain in ("", "ai.onnx")
-            nodes += [node] if kept else _written_out(node, version, types) or [node]
-        if len(nodes) == len(typed.graph.node):
+
+@dataclass
+class _Walk:
+    """`made`: the nodes so far; `types` and `constants`: what is known of the values that they make."""
+
+    model: ModelProto
+    change: Expand
+    changed: bool = False
+    made: list[NodeProto] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        graph = self.model.graph
+        self.opset = opset_of(self.model)
+        self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self.types = {n: (a.dtype, a.shape) for n, a in self.constants.items()}
+        values = {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)}
+        self.facts = fold.declared(graph.node, values)
+        self.types |= {v.name: self.facts[v.name] for v in graph.input if v.name in self.facts}
+        self.shapes = fold.shapes_backwards(graph.node, self.facts, self.constants)
+        self.outputs = {v.name for v in graph.output}
+
+    def result(self) -> ModelProto:
+        self._nodes(self.model.graph.node, self.opset, 0)
+        graph = self.model.graph
+        stored = {t.name for t in graph.initializer}
+        for name in sorted(self.outputs & self.constants.keys() - stored):
+            self.constants[f"{name}/value"] = self.constants[name]
+            self.made.append(helper.make_node("Identity", [f"{name}/value"], [name], f"{name}/copy"))
+        read = {n for node in self.made for n in _names_read(node)}
+        new = sorted(read & self.constants.keys() - stored)
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in self.made]
+        graph.ClearField("node")
+        graph.node.extend(copies)
+        graph.initializer.extend(numpy_helper.from_array(self.constants[n], n) for n in new)
+        return self.model
+
+    def _nodes(self, nodes: Sequence[NodeProto], opset: int, depth: int) -> None:
+        for node in nodes:
+            self._node(node, opset, depth)
+
+    def _node(self, node: NodeProto, opset: int, depth: int) -> None:
+        if node.op_type == "Constant" and node.domain in DOMAINS:
+            results = fold.evaluate(node, opset, {})
+            if results is not None:
+                self._constant(node.output[0], results[0])
+                return
+        types = self._types(node, opset)
+        if self._folded(node, opset, types):
+            self.changed = True
+            return
+        inside = None if depth > MOST_DEPTH else self._inside(node, opset)
+        if inside is None:
+            self.made.append(node)
+            self.types |= types
+            return
+        nodes, version = inside
+        self.changed = True
+        self.facts |= types
+        self.shapes |= fold.shapes_backwards(nodes, self.facts, self.constants)
+        self._nodes(nodes, version, depth + 1)
+
+    def _kept(self, node: NodeProto) -> bool:
+        more = any(node.output[1:]) and node.op_type in self.change.first_output_only
+        return node.domain in DOMAINS and node.op_type in self.change.keep and not more
+
+    def _inside(self, node: NodeProto, opset: int) -> tuple[list[NodeProto], int] | None:
+        """The nodes that stand for the node, and their opset."""
+        if node.domain in DOMAINS and (steps := unroll(node, opset, self.types, self.constants)) is not None:
+            return steps, opset
+        kept = self._kept(node)
+        own = defined(node, opset, self.types, self.constants, self.shapes, forms_only=kept)
+        if own is not None:
+            return own, opset
+        if kept:
             return None
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        typed.graph.ClearField("node")
-        typed.graph.node.extend(copies)
-        return normal_form(typed)
+        known = {n: fold.type_proto(*self.types[n]) for n in node.input if n in self.types}
+        found = expand(node, opset, known)
+        if found is None or not all(same_meaning(n, found[1], self.opset) for n in _leaves(found[0])):
+            return None
+        return found[0], self.opset
 
+    def _types(self, node: NodeProto, opset: int) -> dict[str, fold.Known]:
+        types = {n: self.facts[n] for n in node.output if n in self.facts}
+        if any(n and n not in types for n in node.output):
+            types |= fold.infer(node, opset, self.types, self.constants, self.shapes)
+        return {name: fact for name, fact in types.items() if min(fact[1], default=0) >= 0}
 
-def _written_out(node: NodeProto, opset: int, types: Mapping[str, TypeProto]) -> list[NodeProto] | None:
-    found = expand(node, opset, types)
-    if found is None:
-        return None
-    nodes, written_for = found
-    return nodes if all(_same(inner, written_for, opset) for inner in nodes) else None
-
-
-def _same(node: NodeProto, one: int, other: int) -> bool:
-    """Whether an operator means the same in two operator sets."""
-    try:
-        schemas = [onnx.defs.get_schema(node.op_type, v, node.domain) for v in (one, other)]
-    except onnx.defs.SchemaError:
-        return False
-    return len({s.since_version for s in schemas}) == 1
-
-
-def expand(node: NodeProto, opset: int, types: Mapping[str, TypeProto]) -> tuple[list[NodeProto], int] | None:
-    """The nodes that compute the same as `node`, and their opset; None when ONNX defines no body for it."""
-    try:
-        schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)
-    except onnx.defs.SchemaError:
-        return None
-    body = _body(schema, node, opset, types)
-    if body is None:
-        return None
-    version = next((o.version for o in body.opset_import if o.domain == ""), opset)
-    return _inline(body, node, schema), version
-
-
-def _body(schema: Any, node: NodeProto, opset: int, types: Mapping[str, TypeProto]) -> FunctionProto | None:
-    function = FunctionProto()
-    if schema.has_context_dependent_function:
-        known = [types[n].SerializeToString() if n in types else b"" for n in node.input]
-        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
-        data = (
-            schema.get_context_dependent_function_with_opset_version(
-                max(versions), node.SerializeToString(), known
-            )
-            if versions
-            else schema.get_context_dependent_function(node.SerializeToString(), known)
-        )
-        function.ParseFromString(data)
-    elif schema.has_function:
-        versions = [v for v in schema.function_opset_versions if v <= opset]
-        if versions:
-            function.ParseFromString(schema.get_function_with_opset_version(max(versions)))
+    def _folded(self, node: NodeProto, opset: int, types: dict[str, fold.Known]) -> bool:
+        if node.domain not in DOMAINS or node.op_type in LEFT:
+            return False
+        if node.op_type in SHAPES and node.input[0] in self.types:
+            known = {n: np.broadcast_to(np.zeros((), self.types[n][0]), self.types[n][1]) for n in node.input}
+        elif all(n in self.constants for n in node.input if n):
+            known = {n: self.constants[n] for n in node.input if n}
         else:
-            function.CopyFrom(schema.function_body)
-    return function if function.node else None
+            return False
+        if not fold.foldable(node, [types.get(n) for n in node.output]):
+            return False
+        results = fold.evaluate(node, opset, known)
+        for name, result in zip(node.output, results or [], strict=False):
+            if name:
+                self._constant(name, result)
+        return results is not None
+
+    def _constant(self, name: str, value: fold.Array) -> None:
+        self.constants[name] = value
+        self.types[name] = (value.dtype, value.shape)
 
 
-def _inline(body: FunctionProto, node: NodeProto, schema: Any) -> list[NodeProto]:
-    """The body's nodes with the caller's names; names of its own get the node's output as prefix.
-
-    An attribute that the caller leaves out has the operator's default.
-    """
-    prefix = next(n for n in node.output if n)
-    names = dict.fromkeys(body.input, "") | dict(zip(body.input, node.input, strict=False))
-    names |= {formal: actual for formal, actual in zip(body.output, node.output, strict=False) if actual}
-    given = {n: a.default_value for n, a in schema.attributes.items() if a.default_value.type}
-    given |= {a.name: a for a in (*body.attribute_proto, *node.attribute)}
-    own = {o: f"{prefix}/{o}" for inner in body.node for o in inner.output if o}
-    names = own | {formal: actual for formal, actual in names.items() if actual or formal not in own}
-    made = []
-    for index, inner in enumerate(body.node):
-        copy = renamed(inner, names, given)
-        copy.name = f"{node.name}/{inner.op_type}_{index}"
-        made.append(copy)
-    return made
+def _leaves(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """The nodes themselves and those of the graphs inside them."""
+    found = []
+    for node in nodes:
+        found.append(node)
+        for attribute in node.attribute:
+            found += _leaves(attribute.g.node) if attribute.HasField("g") else []
+    return found
 
 
-def renamed(
-    node: NodeProto, names: Mapping[str, str], given: Mapping[str, AttributeProto] | None = None
-) -> NodeProto:
-    """A copy whose values go by other names, in its inner graphs, too, where these do not define their own.
-
-    With `given`, attributes that refer to those of a function's caller take their values.
-    """
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    copy.input[:] = [names.get(n, n) for n in node.input]
-    copy.output[:] = [names.get(n, n) for n in node.output]
-    resolved = [a if given is None else _resolved(a, given) for a in node.attribute]
-    del copy.attribute[:]
-    copy.attribute.extend(a for a in resolved if a is not None)
-    for attribute in copy.attribute:
+def _names_read(node: NodeProto) -> list[str]:
+    found = list(node.input)
+    for attribute in node.attribute:
         if attribute.HasField("g"):
-            _rename_graph(attribute.g, names, given)
-    return copy
-
-
-def _rename_graph(
-    graph: GraphProto, names: Mapping[str, str], given: Mapping[str, AttributeProto] | None
-) -> None:
-    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    own |= {o for n in graph.node for o in n.output}
-    outside = {k: v for k, v in names.items() if k not in own}
-    nodes = [renamed(n, outside, given) for n in graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    for output in graph.output:
-        output.name = outside.get(output.name, output.name)
-
-
-def _resolved(attribute: AttributeProto, given: Mapping[str, AttributeProto]) -> AttributeProto | None:
-    """An attribute of a body node; one that refers to the caller's attribute takes its value."""
-    if not attribute.ref_attr_name:
-        return attribute
-    source = given.get(attribute.ref_attr_name)
-    if source is None:
-        return None
-    made = AttributeProto()
-    made.CopyFrom(source)
-    made.name = attribute.name
-    return made
+            found += [n for inner in attribute.g.node for n in _names_read(inner)]
+            found += [v.name for v in attribute.g.output]
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..literals import c_type
-from ..nodes import Graph, Node, Step, Unsupported
+from ..nodes import Array, Graph, Node, Step, Unsupported
 from .elementwise import elementwise
 
 POWERS = {
@@ -28,17 +28,32 @@ def lower_pow(node: Node, graph: Graph, _effort: object) -> list[Step]:
     kinds = {graph.value(n).dtype.name for n in node.inputs}
     if x.dtype == np.float32 and exponent in POWERS and x.shape == y.shape:
         return [elementwise(node, graph, [node.inputs[0]], POWERS[exponent], node.outputs[0])]
+    if x.dtype.kind in "iu" and len(set(node.inputs)) == 2:
+        return [_integer_power(node, graph, power)]
     exact = {"float32", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
     if x.dtype != np.float32 or not kinds <= exact or len(set(node.inputs)) < 2:
         raise Unsupported(f"Pow of {' and '.join(sorted(kinds))} has no C kernel", "cast both to float32")
     return [elementwise(node, graph, list(node.inputs), "sprue_powf(a, (float)b)", node.outputs[0])]
 
 
+def _integer_power(node: Node, graph: Graph, power: Array | None) -> Step:
+    """By repeated products, modulo the width of the type; a negative power of anything but 1 and -1 is 0."""
+    x, exponent = (graph.value(n).dtype for n in node.inputs)
+    whole = exponent.kind in "iu" or (power is not None and bool((power == np.rint(power)).all()))
+    if not whole:
+        raise Unsupported(f"Pow of {x} by a fraction has no C kernel", "cast both to float32")
+    sign = "(int64_t)" if x.kind == "i" else ""
+    made = f"sprue_powi((uint64_t){sign}a, (int64_t)b)"
+    return elementwise(node, graph, list(node.inputs), f"({c_type(x)}){made}", node.outputs[0])
+
+
 def lower_mod(node: Node, graph: Graph, _effort: object) -> list[Step]:
     """The sign of the divisor (Python's rule), or with fmod that of the dividend (C's)."""
     dtype = graph.value(node.inputs[0]).dtype
-    if dtype == np.float32 and node.integer("fmod", 0) and len(set(node.inputs)) == 2:
-        return [elementwise(node, graph, list(node.inputs), "sprue_fmodf(a, b)", node.outputs[0])]
+    if dtype.name in ("float32", "float64") and len(set(node.inputs)) == 2:
+        suffix = "f" if dtype == np.float32 else ""
+        rest = "fmod" if node.integer("fmod", 0) else "floormod"
+        return [elementwise(node, graph, list(node.inputs), f"sprue_{rest}{suffix}(a, b)", node.outputs[0])]
     if dtype.kind not in "iu" or len(set(node.inputs)) < 2:
         raise Unsupported(f"Mod of {dtype} has no C kernel", "cast it to an integer")
     safe = "b == 0 || b == -1 ? 0 : " if dtype.kind == "i" else "b == 0 ? 0 : "

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import TensorProto, helper
 
-from ..literals import c_float, c_literal, c_type
+from ..literals import as_double, c_float, c_literal, c_type
 from ..nest import broadcast, index, loops
 from ..nodes import Array, Call, Clamp, Graph, Node, Quant, Read, Step, Unsupported, Write, integer_limits
 from ..tables import codes, quantized, table_call
@@ -196,6 +196,11 @@ def _compute_dtype(node: Node, graph: Graph) -> np.dtype[np.generic]:
 
 
 def _expression(node: Node, dtype: np.dtype[np.generic]) -> str:
+    if dtype == np.float64:
+        made = as_double(_expression(node, np.dtype(np.float32)))
+        if made is None:
+            raise Unsupported(f"{node.op} of float64 has no C kernel", "cast its input to float32")
+        return made
     kind = "f" if dtype == np.float32 else dtype.kind
     if node.op == "Gelu" and node.text("approximate", "none") == "tanh":
         return GELU_TANH
@@ -220,7 +225,7 @@ def _expression(node: Node, dtype: np.dtype[np.generic]) -> str:
 
 def _fold(node: Node, graph: Graph, names: list[str], dtype: np.dtype[np.generic]) -> list[Step]:
     """Max, Min and Sum of any number of operands: nested expressions of two."""
-    if node.quantized or len(names) > 8 or not names or (node.op == "Mean" and dtype != np.float32):
+    if node.quantized or len(names) > 8 or not names or (node.op == "Mean" and dtype.kind != "f"):
         raise Unsupported(f"{node.op} of {len(names)} tensors", "use several operators of two operands each")
     expression = "a"
     pair = _expression(node, dtype) if node.op != "Mean" else "a + b"
@@ -265,20 +270,31 @@ def lower_cast(node: Node, graph: Graph, _effort: object) -> list[Step]:
     """Numbers to numbers. Out of range float to integer is undefined in ONNX; here it saturates."""
     node.ignore("to", "saturate", "round_mode")  # the dtype is the result's; the rest is about 8-bit floats
     source, target = graph.value(node.inputs[0]).dtype, graph.value(node.outputs[0]).dtype
+    if np.float16 in (source, target):
+        return [elementwise(node, graph, [node.inputs[0]], _half(source, target), node.outputs[0])]
     if target == np.bool_:
         expression = "a != 0"
     elif source.kind == "f" and target.kind in "iu":
-        if source != np.float32 or (target.itemsize == 8 and target.kind == "u"):
-            raise Unsupported(
-                f"Cast from {source} to {target} has no C kernel", "cast through float32 or int64"
-            )
+        if target.itemsize == 8 and target.kind == "u":
+            raise Unsupported(f"Cast from {source} to {target} has no C kernel", "cast through int64")
         least, most = integer_limits(target)
         low, high = (c_literal(v, target) for v in (least, most))
-        inside = f"a > {c_float(float(least))} ? ({c_type(target)})a : {low}"
-        expression = f"a != a ? 0 : a >= {c_float(float(most))} ? {high} : {inside}"
+        inside = f"a > {c_literal(least, source)} ? ({c_type(target)})a : {low}"
+        expression = f"a != a ? 0 : a >= {c_literal(most, source)} ? {high} : {inside}"
     else:
         expression = "a"
     return [elementwise(node, graph, [node.inputs[0]], expression, node.outputs[0])]
+
+
+def _half(source: np.dtype[np.generic], target: np.dtype[np.generic]) -> str:
+    """From and to float16, which a C program holds as its bits: through float32."""
+    if source == target:
+        return "a"
+    if source == np.float16 and target == np.float32:
+        return "sprue_from_half(a)"
+    if source == np.float32:
+        return "sprue_to_half(a)"
+    raise Unsupported(f"Cast from {source} to {target} has no C kernel", "cast through float32")
 
 
 def _table(node: Node, graph: Graph) -> list[Step]:

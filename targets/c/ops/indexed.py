@@ -26,6 +26,8 @@ INTEGER_COMBINE = {**COMBINE, "add": "({u})a + ({u})b", "mul": "({u})a * ({u})b"
 
 def lower_elements(node: Node, graph: Graph, _effort: object) -> list[Step]:
     data, indices = _operands(node, graph)
+    if len(data.shape) != len(indices.shape):
+        raise Unsupported(f"{node.op} with indices of another rank", "export the model again")
     axis = node.integer("axis", 0) % max(len(data.shape), 1)
     refuse_outside(graph, node, 1, data.shape[axis : axis + 1])
     strides = contiguous(data.shape)

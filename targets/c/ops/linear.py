@@ -80,6 +80,7 @@ def lower_matmul(node: Node, graph: Graph, effort: Effort) -> list[Step]:
             return [_packed(node, matrix.T, np.zeros(matrix.shape[1], np.float32), rows, effort)]
     sums = {
         "float32": "float",
+        "float64": "double",
         "int32": "uint32_t",
         "int64": "uint64_t",
         "uint32": "uint32_t",

@@ -37,6 +37,8 @@ def copy(
 def lower_transpose(node: Node, graph: Graph, _effort: object) -> list[Step]:
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     order = node.integers("perm", tuple(reversed(range(len(x.shape)))))
+    if sorted(order) != list(range(len(x.shape))):
+        raise Unsupported(f"Transpose of {len(x.shape)} axes by {list(order)}", "export the model again")
     moving = [axis for axis in order if x.shape[axis] != 1]
     if moving == sorted(moving):  # only axes of size 1 change places
         return lower_alias(node, graph, _effort)

@@ -12,15 +12,15 @@ import math
 import numpy as np
 
 from ..literals import c_float, c_type
-from ..nodes import Call, Graph, Node, Quant, Read, Step, Unsupported, Write, integer_limits
+from ..nodes import Argument, Call, Graph, Node, Quant, Read, Step, Unsupported, Write, integer_limits
 from ..tables import requantized_table, table_call
 from ..windows import refuse_windows_outside, window
 
 
 def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
-    if len(node.outputs) > 1 and node.outputs[1]:
-        raise Unsupported("MaxPool with its second output, the indices")
-    node.ignore("storage_order")  # it is about indices
+    indices = node.outputs[1] if len(node.outputs) > 1 else ""
+    if indices and (node.quantized or not node.outputs[0]):
+        raise Unsupported("MaxPool of quantized values with its second output, or with nothing else")
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     if not node.attributes.get("kernel_shape"):
         raise Unsupported("MaxPool without kernel_shape")
@@ -29,9 +29,14 @@ def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
     low = "-__builtin_inff()" if x.dtype.kind == "f" else str(integer_limits(x.dtype)[0])
     if x.dtype.itemsize > 4:
         raise Unsupported(f"MaxPool of {x.dtype} has no C kernel", "cast it to float32")
-    params = {"planes": x.shape[0] * x.shape[1], "window": shape, "type": c_type(x.dtype), "low": low}
-    reuse = () if shape.padded else ((node.outputs[0], node.inputs[0]),)
-    pool = Call("pool_max.c.j2", params, (Read(node.inputs[0]), Write(node.outputs[0])), reuse)
+    by_column = bool(node.integer("storage_order", 0))
+    params = {
+        "planes": x.shape[0] * x.shape[1], "window": shape, "type": c_type(x.dtype), "low": low,
+        "indices": bool(indices), "by_column": by_column,
+    }  # fmt: skip
+    reuse = () if shape.padded or indices else ((node.outputs[0], node.inputs[0]),)
+    arguments: list[Argument] = [Read(node.inputs[0]), Write(node.outputs[0])]
+    pool = Call("pool_max.c.j2", params, (*arguments, *([Write(indices)] if indices else [])), reuse)
     return [pool, *_requantize(node, graph)]
 
 

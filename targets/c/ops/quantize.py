@@ -9,22 +9,24 @@ import numpy as np
 from ..literals import c_type
 from ..nodes import Argument, Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits, usable
 
-EIGHT = ("int8", "uint8")
+STORED = ("int8", "uint8", "int16", "uint16")
 
 
 def lower_quantize(node: Node, graph: Graph, _effort: object) -> list[Step]:
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     limits = (
-        dict(zip(("low", "high"), integer_limits(y.dtype), strict=True)) if y.dtype.name in EIGHT else None
+        dict(zip(("low", "high"), integer_limits(y.dtype), strict=True)) if y.dtype.name in STORED else None
     )
     if limits is None or x.dtype != np.float32:
-        raise Unsupported(f"QuantizeLinear from {x.dtype} to {y.dtype} has no C kernel", "quantize to 8 bits")
+        raise Unsupported(
+            f"QuantizeLinear from {x.dtype} to {y.dtype} has no C kernel", "quantize to 8 or 16 bits"
+        )
     return [_call(node, graph, {"quantize": True, **limits})]
 
 
 def lower_dequantize(node: Node, graph: Graph, _effort: object) -> list[Step]:
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
-    if x.dtype.name not in (*EIGHT, "int32", "int16", "uint16") or y.dtype != np.float32:
+    if x.dtype.name not in (*STORED, "int32") or y.dtype != np.float32:
         raise Unsupported(
             f"DequantizeLinear from {x.dtype} to {y.dtype} has no C kernel", "quantize to 8 bits"
         )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..literals import c_type
+from ..literals import as_double, c_type
 from ..nest import contiguous, index, loops
 from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits
 
@@ -68,6 +68,10 @@ def _formula(node: Node, dtype: np.dtype[np.generic], count: int) -> tuple[str, 
     if dtype == np.float32 and node.op in FLOAT:
         start, step, end = FLOAT[node.op]
         return start, step, end.format(count=count)
+    if dtype == np.float64 and node.op in FLOAT:
+        made = [as_double(t.format(count=count)) for t in FLOAT[node.op]]
+        if None not in made:
+            return str(made[0]), str(made[1]), str(made[2])
     if dtype.kind in "iu" and node.op in INTEGER_SUMS:
         _, most = integer_limits(dtype)
         names = {

@@ -26,10 +26,14 @@ DECIDING = (
 
 @dataclass(frozen=True)
 class Taps:
-    """For each output position of an axis `indices` and `weights` [positions, taps]."""
+    """For each output position of an axis `indices` and `weights` [positions, taps].
+
+    `outside`: which positions are not made of the input at all, but are the extrapolation value.
+    """
 
     indices: Array
     weights: Array
+    outside: Array
 
 
 def lower_resize(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -37,16 +41,18 @@ def lower_resize(node: Node, graph: Graph, _effort: object) -> list[Step]:
     if x.dtype.name not in ("float32", "int8", "uint8", "int32") or node.quantized:
         raise Unsupported(f"{node.op} of {x.dtype} has no C kernel", "cast it to float32")
     scales = _scales(node, graph, x, y)
+    crops = node.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
     same = [
-        before == after and scale == 1.0
+        before == after and scale == 1.0 and not crops
         for before, after, scale in zip(x.shape, y.shape, scales, strict=True)
     ]
     found = {
-        axis: _taps(node, graph, x.shape[axis], y.shape[axis], scales[axis])
+        axis: _taps(node, graph, x.shape, y.shape, axis, scales[axis])
         for axis in range(len(x.shape))
         if not same[axis]
     }
-    weighted = any(t.weights.shape[1] > 1 or bool((t.weights != 1.0).any()) for t in found.values())
+    added = _extrapolated(node, found, y)
+    weighted = crops or any(t.weights.shape[1] > 1 or bool((t.weights != 1.0).any()) for t in found.values())
     if weighted and x.dtype != np.float32:
         raise Unsupported(f"{node.op} of {x.dtype} between elements has no C kernel", "cast it to float32")
     tables: list[Argument] = []
@@ -59,8 +65,11 @@ def lower_resize(node: Node, graph: Graph, _effort: object) -> list[Step]:
         "counts": y.shape or (1,),
         "resized": [{"axis": axis, "taps": t.indices.shape[1]} for axis, t in found.items()],
         "weighted": weighted,
+        "added": added is not None,
         "at": _place(x, found, weighted=weighted),
     }
+    if added is not None:
+        tables.append(Flash(added.ravel(), f"outside_{node.name}"))
     return [Call("resize.c.j2", params, (Read(node.inputs[0]), *tables, Write(node.outputs[0])))]
 
 
@@ -96,48 +105,83 @@ def _scales(node: Node, graph: Graph, x: Value, y: Value) -> list[float]:
     return made
 
 
-def _taps(node: Node, graph: Graph, before: int, after: int, scale: float) -> Taps:
-    """What `after` output elements of an axis of `before` are made of."""
-    if max(before, after) > LONGEST:
-        raise Unsupported(f"{node.op} of an axis of {max(before, after)} elements")
-    transformation = node.text("coordinate_transformation_mode", "half_pixel")
-    if transformation == "tf_crop_and_resize":
-        raise Unsupported("Resize by tf_crop_and_resize has no C kernel", "crop with Slice first")
+def _taps(
+    node: Node, graph: Graph, before: tuple[int, ...], after: tuple[int, ...], axis: int, scale: float
+) -> Taps:
+    """What the output elements along an axis are made of."""
+    if max(before[axis], after[axis]) > LONGEST:
+        raise Unsupported(f"{node.op} of an axis of {max(before[axis], after[axis])} elements")
     node.ignore("extrapolation_value", *DECIDING)
-    matrix = _reference(node, graph, before, after, scale)
+    crop = _crop(node, graph, axis, len(before))
+    columns = _reference(node, graph, before[axis], after[axis], scale, crop)
+    outside, matrix = np.equal(columns[:, 0], 1), columns[:, 1:]
     counts = (matrix != 0).sum(axis=1)
     taps = int(max(counts.max(initial=1), 1))
     order = np.argsort(matrix == 0, axis=1, kind="stable")[:, :taps]
-    return Taps(order, np.take_along_axis(matrix, order, axis=1))
+    return Taps(order, np.take_along_axis(matrix, order, axis=1), outside)
 
 
-def _reference(node: Node, graph: Graph, before: int, after: int, scale: float) -> Array:
-    """[after, before]: the operator, by ONNX's reference implementation, of each unit vector."""
+def _crop(node: Node, graph: Graph, axis: int, rank: int) -> tuple[float, float] | None:
+    """Of tf_crop_and_resize: from where to where, as parts of the axis."""
+    if node.text("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize":
+        return None
+    axes = [a % rank for a in node.integers("axes", tuple(range(rank)))]
+    region = graph.constant(node, 1, "region").ravel().tolist()
+    if axis not in axes:
+        return 0.0, 1.0
+    at = axes.index(axis)
+    return float(region[at]), float(region[at + len(axes)])
+
+
+def _reference(
+    node: Node, graph: Graph, before: int, after: int, scale: float, crop: tuple[float, float] | None
+) -> Array:
+    """[after, 1 + before]: the operator, by ONNX's reference implementation, of zeros and each unit vector.
+
+    What it extrapolates is 1 of zeros, and 0 of unit vectors.
+    """
     from onnx.reference import ReferenceEvaluator
 
     kept = {n: node.attributes[n] for n in DECIDING if n in node.attributes}
     if node.op == "Upsample":
         kept = {"mode": node.text("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
         kept |= {"nearest_mode": "floor"}
+    constants: dict[str, Array] = {"scales": np.array([scale], np.float32)}
     names = ["x", "", "scales"]
-    proto = helper.make_node("Resize", names, ["y"])
-    proto.attribute.extend(helper.make_attribute(n, v) for n, v in kept.items())
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [before])
-    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    scales = numpy_helper.from_array(np.array([scale], np.float32), "scales")
-    made = helper.make_model(
-        helper.make_graph([proto], "taps", [value], [output], [scales]),
-        opset_imports=[helper.make_opsetid("", max(graph.opset, 13))],
-    )
-    evaluator = ReferenceEvaluator(made)
-    columns = []
-    for unit in np.eye(before, dtype=np.float32):
-        (column,) = evaluator.run(None, {"x": unit})
-        columns.append(np.asarray(column))
+    if crop is not None:
+        constants = {"roi": np.array(crop, np.float32), "sizes": np.array([after], np.int64)}
+        names = ["x", "roi", "", "sizes"]
+    columns: list[Array] = []
+    for beyond in (1.0, 0.0):
+        proto = helper.make_node("Resize", names, ["y"], extrapolation_value=beyond)
+        proto.attribute.extend(helper.make_attribute(n, v) for n, v in kept.items())
+        graph_of_one = helper.make_graph(
+            [proto], "taps",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [before])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(a, n) for n, a in constants.items()],
+        )  # fmt: skip
+        opset = [helper.make_opsetid("", max(graph.opset, 13))]
+        evaluator = ReferenceEvaluator(helper.make_model(graph_of_one, opset_imports=opset))
+        units = np.zeros((1, before), np.float32) if beyond else np.eye(before, dtype=np.float32)
+        for unit in units:
+            (column,) = evaluator.run(None, {"x": unit})
+            columns.append(np.asarray(column))
     matrix: Array = np.stack(columns, axis=1)
     if matrix.shape[0] != after:
         raise Unsupported(f"{node.op} to a size that its scale does not give")
     return matrix
+
+
+def _extrapolated(node: Node, found: Mapping[int, Taps], y: Value) -> Array | None:
+    """What is added to the result: the extrapolation value where any axis lies outside; None for nothing."""
+    value = node.real("extrapolation_value", 0.0)
+    outside = np.zeros(y.shape, np.bool_)
+    for axis, taps in found.items():
+        wide = [1] * len(y.shape)
+        wide[axis] = -1
+        outside |= taps.outside.reshape(wide).astype(np.bool_)
+    return (outside * np.float32(value)).astype(np.float32) if value and outside.any() else None
 
 
 OPERATORS = {"Resize": lower_resize, "Upsample": lower_resize}

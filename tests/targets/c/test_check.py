@@ -28,7 +28,7 @@ def test_every_unsupported_operator_is_named_with_node_reason_and_remedy() -> No
         helper.make_node("NonZero", ["x"], ["b"], "second"),
         helper.make_node("Identity", ["a"], ["y"], "third"),
     ]
-    square = np.zeros((1, 3, 3), np.float32)
+    square = np.zeros((1, 5, 5), np.float32)
     model = chain([nodes[0], nodes[2]], {"x": square}, {}, "y", TensorProto.FLOAT)
     (found,) = BACKEND.check(model, variant())
     assert (found.kind, found.node, found.op) == ("operator", "first", "Det")

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 
-from sprue.passes.expand import renamed
-
-from .emit import Array
-from .fold import Known
+from sprue.passes.fold import Array, Known
+from sprue.passes.inline import renamed
 
 MAX_STEPS = 256
 """A longer loop is refused: its graph would be larger than its weights."""

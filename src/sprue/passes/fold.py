@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto, TypeProto, helper, numpy_helper
 
-from .emit import Array, Shape
+Array = NDArray[np.generic]
+Shape = tuple[int, ...]
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -27,6 +30,7 @@ SAME_SHAPE = frozenset(
     | {
         "Abs",
         "Ceil",
+        "Cos",
         "Elu",
         "Erf",
         "Exp",
@@ -44,6 +48,9 @@ SAME_SHAPE = frozenset(
 
 UNKNOWN = (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, onnx.checker.ValidationError)
 """What inference raises, the last for operators that an operator set has withdrawn."""
+PAIRS = frozenset({"Add", "Sub", "Mul", "Div"})
+ONE_AXIS = frozenset({"BlackmanWindow", "HammingWindow", "HannWindow", "Range"})
+"""Operators whose result has one axis, however long."""
 
 Known = tuple[np.dtype[np.generic], Shape]
 
@@ -104,12 +111,53 @@ def _with_shape(proto: TypeProto, shape: Shape | None) -> Known | None:
     return np.dtype(helper.tensor_dtype_to_np_dtype(proto.tensor_type.elem_type)), shape
 
 
-def shapes_backwards(nodes: Sequence[NodeProto], facts: Mapping[str, Known]) -> dict[str, Shape]:
+def declared(nodes: Sequence[NodeProto], types: Mapping[str, TypeProto]) -> dict[str, Known]:
+    """What is fixed in `types`, and what a Reshape to a fixed shape says of the one axis that is not."""
+    found = {name: fact for name, proto in types.items() if (fact := known(proto)) is not None}
+    flat: set[str] = set()
+    for node in nodes:
+        if _is_flat(node, flat, found):
+            flat.update(node.output)
+        if node.op_type != "Reshape" or node.output[0] not in found or node.input[0] in found:
+            continue
+        tensor = types[node.input[0]].tensor_type if node.input[0] in types else None
+        if tensor is None or not tensor.elem_type:
+            continue
+        dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+        if not tensor.HasField("shape"):
+            dims = [None] if node.input[0] in flat else []
+        rest = math.prod(d for d in dims if d is not None)
+        size = math.prod(found[node.output[0]][1])
+        if dims.count(None) == 1 and rest and size % rest == 0:
+            shape = tuple(size // rest if d is None else d for d in dims)
+            found[node.input[0]] = (np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
+    return found
+
+
+def _is_flat(node: NodeProto, flat: set[str], found: Mapping[str, Known]) -> bool:
+    """Whether the result has one axis: a range, a window, or what is computed of such element by element."""
+    if node.op_type in ONE_AXIS:
+        return True
+    if node.op_type not in SAME_SHAPE | PAIRS or flat.isdisjoint(node.input):
+        return False
+    return all(n in flat or (n in found and math.prod(found[n][1]) == 1) for n in node.input)
+
+
+def shapes_backwards(
+    nodes: Sequence[NodeProto], facts: Mapping[str, Known], constants: Mapping[str, Array] | None = None
+) -> dict[str, Shape]:
     """Shapes of values from which another of known shape is computed element by element."""
     shapes = {name: shape for name, (_, shape) in facts.items()}
+    shapes |= {name: array.shape for name, array in (constants or {}).items()}
     for node in reversed(nodes):
-        if node.op_type in SAME_SHAPE and node.output and node.output[0] in shapes:
+        if not node.output or node.output[0] not in shapes:
+            continue
+        if node.op_type in SAME_SHAPE:
             shapes.setdefault(node.input[0], shapes[node.output[0]])
+        if node.op_type in PAIRS:
+            for one, other in (node.input, reversed(node.input)):
+                if one in shapes and math.prod(shapes[one]) == 1 and len(shapes[node.output[0]]) == 1:
+                    shapes.setdefault(other, shapes[node.output[0]])
     return shapes
 
 

@@ -1,0 +1,53 @@
+"""Operators that ONNX does not define by others, or not by such as a backend has: our definitions of them.
+
+One file per family. Each may have `DEFINITIONS` and `FORMS`, operator -> a function that writes it with a
+`Writer`, and raises `NotDefined` for a form that it does not cover: such a node stays as it is. `FORMS` are
+of operators that backends have kernels for, but not for these: three axes to pool over, training mode.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from onnx import NodeProto
+
+from sprue.passes.definitions.writer import NotDefined, Writer
+from sprue.passes.fold import Array, Known, Shape
+
+Definition = Callable[[Writer], None]
+
+
+@cache
+def definitions(kind: str) -> Mapping[str, Definition]:
+    """Operator -> definition, of all modules beside this one. `kind`: DEFINITIONS or FORMS."""
+    found: dict[str, Definition] = {}
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
+        found.update(getattr(importlib.import_module(f"{__name__}.{module.name}"), kind, {}))
+    return found
+
+
+def defined(
+    node: NodeProto,
+    opset: int,
+    types: Mapping[str, Known],
+    constants: Mapping[str, Array],
+    shapes: Mapping[str, Shape],
+    *,
+    forms_only: bool,
+) -> list[NodeProto] | None:
+    """Nodes that compute the same as `node`; None where there is no definition of this form of it."""
+    name = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+    for kind in ("FORMS",) if forms_only else ("FORMS", "DEFINITIONS"):
+        definition = definitions(kind).get(name)
+        if definition is None:
+            continue
+        writer = Writer(node, opset, types, constants, shapes)
+        try:
+            definition(writer)
+        except NotDefined:
+            continue
+        return writer.made
+    return None
