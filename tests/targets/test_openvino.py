@@ -23,6 +23,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from sprue.backend import Variant, find
 from sprue.errors import SprueError
+from sprue.facts import Facts
 from sprue.passes.simplify import Simplify
 from sprue.target import Precision, load_target
 from sprue.variant import Settings
@@ -136,6 +137,15 @@ def test_float16_halves_the_weights(tiny_bilstm: Case, tmp_path: Path) -> None:
         compiled(tiny_bilstm, precision, out)
         sizes[precision] = (out / "model.bin").stat().st_size
     assert 0.5 <= sizes["float16"] / sizes["float32"] < 0.55
+
+
+def test_int8_is_offered_for_recurrent_networks_where_it_is_smaller_than_half_precision() -> None:
+    operators = {"Gather": 1, "LSTM": 1, "Gemm": 1}
+    for words, offered in ((1000, False), (8000, True)):
+        weights = {"Gather": 128 * words, "LSTM": 263_168, "Gemm": 2560}
+        work = {"LSTM": 24 * 263_168, "Gemm": 2560}
+        made = BACKEND.offers(Facts(operators, weights, work), load_target("server-cpu"))
+        assert ("int8-static" in {o.precision for o in made}) is offered
 
 
 def test_int8_really_is_int8(tiny_cnn: Case, tmp_path: Path) -> None:
