@@ -82,6 +82,14 @@ def test_auto_mixes_no_layers_where_another_int8_of_the_backend_holds(project: P
 
 
 @pytest.mark.slow
+def test_no_layers_are_mixed_for_size_where_something_as_small_holds(project: Path, sprue: Run) -> None:
+    text = '[target.null]\nbackend = "rough"\nprecision = ["float32", "int8-mixed"]\n'
+    found = states(built(project, sprue, text + 'prefer = "size"\n'))
+    assert found == {"rough-float32": "verified", "rough-int8-static": "failed"}
+    assert "rough-int8-mixed1" in states(built(project, sprue, text))
+
+
+@pytest.mark.slow
 def test_int8_that_holds_is_not_mixed(project: Path, sprue: Run) -> None:
     told = built(project, sprue, '[target.null]\nprecision = "int8-mixed"\n')
     assert states(told) == {"null-int8-static": "verified"}

@@ -13,7 +13,7 @@ from typing import Any
 from sprue.backend import Offer, find
 from sprue.choosing.mixed import next_count
 from sprue.choosing.search import Axes
-from sprue.choosing.select import Result
+from sprue.choosing.select import Result, stored_bytes
 from sprue.choosing.trials import searched
 from sprue.errors import SprueError
 from sprue.facts import Facts
@@ -38,7 +38,7 @@ def wider(plan: Plan, results: Results, read: Read, seconds: Callable[[str], flo
         else:
             plan = searched(plan, choice, _axes(plan, choice, read), results, read, seconds)
     for planned, result in results:
-        if planned.mixed and result.state == "failed" and not result.broken and not _spared(planned, results):
+        if planned.mixed and result.state == "failed" and not result.broken and _may_pay(planned, results):
             plan = _mixed(plan, planned, results, read)
     return plan
 
@@ -107,6 +107,22 @@ def _mixed(plan: Plan, base: Planned, results: Results, read: Read) -> Plan:
     variant = replace(base.variant, float_layers=tuple(layers[:count]))
     why = f"int8 broke what is accepted; the {count} of {len(layers)} layers that it hurts most are in float"
     return plan.with_variants([Asked(base.choice, variant, why)])
+
+
+def _may_pay(base: Planned, results: Results) -> bool:
+    """Whether leaving more layers in float can lead to a variant that is kept."""
+    return not _spared(base, results) and not _outgrown(base, results)
+
+
+def _outgrown(base: Planned, results: Results) -> bool:
+    """Where the smallest is kept: whether one that passed is smaller than what has failed so far.
+
+    More layers in float are more bytes.
+    """
+    mine = [(p, r) for p, r in results if p.choice is base.choice]
+    failed = [stored_bytes(r) for p, r in mine if not r.passed and (p is base or _probe_of(base, p))]
+    passed = [stored_bytes(r) for _, r in mine if r.passed]
+    return base.choice.prefer == "size" and bool(passed) and max(failed) >= min(passed)
 
 
 def _spared(base: Planned, results: Results) -> bool:
