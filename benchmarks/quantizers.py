@@ -268,22 +268,11 @@ def read(file: Path) -> tuple[dict[str, Any], Any]:
 
 def nncf(subject: Subject, drop: float, folder: Path) -> Answer:
     out = folder / "model.xml"
-    command = [
-        sys.executable,
-        __file__,
-        "--nncf",
-        str(subject.source),
-        str(subject.folder),
-        str(drop),
-        str(out),
-    ]
-    started = time.perf_counter()
-    done = subprocess.run(command, env=olive.environment(), capture_output=True, text=True, check=False)
-    took = time.perf_counter() - started
-    if done.returncode:
-        return Answer(
-            None, 0.0, 0, took, took, f"exit {done.returncode}, {done.stderr.strip().splitlines()[-1]}"
-        )
+    given = [str(subject.source), str(subject.folder), str(drop), str(out)]
+    command = [sys.executable, __file__, "--nncf", *given]
+    took, reason = _timed(command, folder)
+    if reason:
+        return Answer(None, 0.0, 0, took, took, f"it ended with {reason}")
     promised = json.loads((folder / "promised.json").read_text())
     return Answer(out, promised, sum(f.stat().st_size for f in (out, out.with_suffix(".bin"))), took, took)
 
@@ -363,17 +352,17 @@ def _olive_once(
         "search_strategy": strategy,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2))
+    return _timed(olive.command(python), folder)
+
+
+def _timed(command: list[str], folder: Path) -> tuple[float, str]:
+    """Seconds, and why it failed: the last line that it said, "" if it did not fail."""
     started = time.perf_counter()
     done = subprocess.run(
-        olive.command(python),
-        cwd=folder,
-        env=olive.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=folder, env=olive.environment(), capture_output=True, text=True, check=False
     )
-    took = time.perf_counter() - started
-    return took, done.returncode and (done.stderr.strip().splitlines() or ["?"])[-1] or ""
+    said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+    return time.perf_counter() - started, said if done.returncode else ""
 
 
 def sprue(backend: str, subject: Subject, drop: float, folder: Path) -> Answer:
