@@ -71,6 +71,7 @@ def test_the_page_names_every_variant_with_its_reason_and_its_figures(report: Re
         "the fastest of 3 that passed",
         "3.50x slower: 70.0 µs against 20.0 µs",
         "417,006",
+        "estimate: 541,027 cycles, 4.51 ms",
     ):
         assert said in text
 
