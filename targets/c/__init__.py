@@ -3,7 +3,7 @@
 The pipeline: `read` (ONNX -> Graph), `rewrite` (QDQ pairs and activations move into their nodes), `lower`
 (nodes -> calls of C kernels, one module of `ops/` per operator family; tensors -> arena, `memory`), `emit` (C
 text), `firmware` and `project` (the artifact's folder), `toolchain` (zig), `device` (an artifact on an
-`emulator`).
+`emulator`; `cycles` estimates a Cortex-M4's). `check` says what cannot work, `predict` what will be needed.
 """
 
 from __future__ import annotations
