@@ -96,8 +96,8 @@ def test_words_that_are_spoken_are_recognised_on_every_target(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kws", "vww", "resnet", "ad01"])
-def test_every_recipe_can_work(name: str, project: Path) -> None:
+@pytest.mark.parametrize("name", ["kws", "vww", "resnet"])
+def test_the_other_recipes_can_work(name: str, project: Path) -> None:
     command = [sys.executable, "-m", "sprue", "check", f"recipes/{name}.toml"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
