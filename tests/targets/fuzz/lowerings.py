@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -13,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from sprue.backend import Finding
+from sprue.backend import Finding, Variant, find
 from sprue.errors import SprueError
-from sprue.passes.simplify import Simplify
+from sprue.target import load_target
 
 from ..c import host
 from .graphs import Case
@@ -75,22 +76,48 @@ def refusal(findings: Sequence[Finding]) -> Outcome:
     return Outcome("refused" if named else "wrong", f"{first.op or '?'}: {first.reason}")
 
 
-def tflite(case: Case, batch: int | None = None) -> Outcome:
-    """As the backend builds it, and LiteRT runs it. `batch`: what the pass before fixes; None: no pass."""
+def tflite(case: Case) -> Outcome:
+    """The lowering alone, with no pass before it."""
     from sprue.targets.tflite.artifact import contents
     from sprue.targets.tflite.flatbuffer import pack
     from sprue.targets.tflite.lower import lower
     from sprue.targets.tflite.run import LiteRtRunner
 
-    try:
-        model = case.model if batch is None else Simplify(batch=batch).apply(case.model, {})
-        lowered = lower(model)
+    def run() -> Arrays | Outcome:
+        lowered = lower(case.model)
         if lowered.findings:
             return refusal(lowered.findings)
         data = pack(lowered.inputs, lowered.outputs)
-        got = LiteRtRunner(data, contents(data, "random"), 1, "random").run(case.feeds)
+        return dict(LiteRtRunner(data, contents(data, "random"), 1, "random").run(case.feeds))
+
+    return _outcome(run, case)
+
+
+def tflite_built(case: Case) -> Outcome:
+    """As a build has it: the passes, `check`, a file that takes any number of samples if it can."""
+    backend, variant = find("tflite"), Variant(load_target("mobile"), "tflite", "float32")
+
+    def run() -> Arrays | Outcome:
+        model = case.model
+        findings = backend.check(model, variant)
+        if findings:
+            return refusal(findings)
+        for change in backend.passes(variant):
+            model = change.apply(model, {})
+        with tempfile.TemporaryDirectory(prefix="sprue-fuzz-") as folder:
+            backend.compile(model, variant, {}, Path(folder))
+            return dict(backend.load(Path(folder), variant).run(case.feeds))
+
+    return _outcome(run, case)
+
+
+def _outcome(run: Callable[[], Arrays | Outcome], case: Case) -> Outcome:
+    try:
+        got = run()
     except Exception as error:
         return Outcome("crash", f"{type(error).__name__}: {error}"[:300])
+    if isinstance(got, Outcome):
+        return got
     wrong = differences({n: got[n] for n in case.wanted if n in got}, case.wanted)
     return Outcome("wrong" if wrong else "right", wrong)
 

@@ -31,7 +31,7 @@ def show(lowering: str, seed: int) -> bool:
 def _through(lowering: str, case: Case) -> Outcome:
     if lowering == "tflite":
         plain = lowerings.tflite(case)
-        return plain if plain.kind != "right" else lowerings.tflite(case, batch=1)
+        return plain if plain.kind != "right" else lowerings.tflite_built(case)
     with tempfile.TemporaryDirectory() as folder:
         return next(iter(list(lowerings.c([case], Path(folder), FLAGS))))
 

@@ -23,12 +23,11 @@ FLAGS = (
 
 
 def through_tflite(seed: int) -> Outcome:
-    """As the graph is; after Simplify; or with a symbolic batch, where the graph keeps samples apart."""
+    """The lowering alone; or as it is built, with a free batch where the graph keeps samples apart."""
     case = from_seed(seed, lowerings.known("tflite"))
-    many = case.batched() if seed % 3 == 0 else None
-    if many is not None:
-        return lowerings.tflite(many, batch=1)
-    return lowerings.tflite(case, batch=1 if seed % 2 else None)
+    if seed % 3 == 2:
+        return lowerings.tflite(case)
+    return lowerings.tflite_built((case.batched() if seed % 3 == 0 else None) or case)
 
 
 def through_c(seeds: range) -> Iterator[Outcome]:
