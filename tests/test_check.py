@@ -20,7 +20,7 @@ def recipe(project: Path, text: str) -> Path:
 
 
 def test_what_works_has_nothing_against_it(project: Path) -> None:
-    found = check(load_recipe(recipe(project, 'precision = ["float32", "int8-dynamic", "int8"]\n')))
+    found = check(load_recipe(recipe(project, 'precision = ["float32", "int8-dynamic", "int8"]\n'))).variants
     assert [(c.variant.id, c.ok) for c in found] == [
         ("onnxruntime-float32", True),
         ("onnxruntime-int8-dynamic", True),
@@ -29,7 +29,7 @@ def test_what_works_has_nothing_against_it(project: Path) -> None:
 
 
 def test_what_backends_would_offer_is_checked_too(project: Path) -> None:
-    found = check(load_recipe(recipe(project, 'precision = "auto"\nthreads = [1, 2]\n')))
+    found = check(load_recipe(recipe(project, 'precision = "auto"\nthreads = [1, 2]\n'))).variants
     assert [(c.variant.id, c.ok) for c in found] == [
         ("onnxruntime-int8-dynamic", True),
         ("onnxruntime-int8-static", True),
@@ -38,7 +38,7 @@ def test_what_backends_would_offer_is_checked_too(project: Path) -> None:
 
 
 def test_a_limit_that_cannot_be_met_is_a_finding_of_each_variant(project: Path) -> None:
-    (finding,) = check(load_recipe(recipe(project, "limit.flash = 100\n")))[0].findings
+    (finding,) = check(load_recipe(recipe(project, "limit.flash = 100\n"))).variants[0].findings
     assert finding.kind == "limit"
     assert "100" in finding.reason
     assert finding.remedy
@@ -47,7 +47,7 @@ def test_a_limit_that_cannot_be_met_is_a_finding_of_each_variant(project: Path) 
 def test_missing_calibration_data_stands_against_those_that_need_it(project: Path) -> None:
     toml = project / "models" / "tiny" / "model.toml"
     toml.write_text(toml.read_text().replace('calibration = "calibration.npz"\n', ""))
-    found = check(load_recipe(recipe(project, 'precision = ["float32", "int8"]\n')))
+    found = check(load_recipe(recipe(project, 'precision = ["float32", "int8"]\n'))).variants
     assert [c.ok for c in found] == [True, False]
     assert (
         str(found[1].missing) == 'it needs calibration data\n  add calibration = "calibration.npz" to [data]'
@@ -60,7 +60,7 @@ def test_a_missing_package_is_said_with_the_command_that_brings_it(
     """The machine's own answer is replaced: which packages are absent differs from one to the next."""
     absent = Availability(False, False, "onnxruntime", "pip install onnxruntime")
     monkeypatch.setattr(find("onnxruntime"), "available", lambda: absent, raising=False)
-    (found,) = check(load_recipe(recipe(project, "")))
+    (found,) = check(load_recipe(recipe(project, ""))).variants
     assert not found.ok
     assert str(found.missing) == "onnxruntime\n  pip install onnxruntime"
 
@@ -81,5 +81,5 @@ def test_checking_compiles_nothing(project: Path, monkeypatch: pytest.MonkeyPatc
         raise AssertionError("compiled")
 
     monkeypatch.setattr(type(find("onnxruntime")), "compile", refuse)
-    assert all(c.ok for c in checking.check(load_recipe(recipe(project, ""))))
+    assert all(c.ok for c in checking.check(load_recipe(recipe(project, ""))).variants)
     assert sorted(p.name for p in project.iterdir()) == ["models", "recipes"]

@@ -48,18 +48,26 @@ class Checked:
         return None if self.predicted is None else self.variant.target.seconds(self.predicted.profile.cycles)
 
 
-def check(recipe: Recipe) -> list[Checked]:
+@dataclass(frozen=True)
+class Answer:
+    """`warnings`: what is no error, and makes the figures of a build worth less than they will look."""
+
+    variants: Sequence[Checked]
+    warnings: Sequence[str]
+
+
+def check(recipe: Recipe) -> Answer:
     """Check model and data, then each variant. Raises SprueError for what stands against all of them.
 
     Runs no code of the recipe: a Python source is refused, since its network is not known without.
     """
     model = _read(recipe.model)
-    calibration = _check_data(recipe.model, model)
+    calibration, warnings = _check_data(recipe.model, model)
     variants = [v for c in recipe.choices for v in _variants(c, model)]
     order = sorted(range(len(variants)), key=lambda i: not isinstance(find(variants[i].backend), Predicts))
     with ThreadPoolExecutor(thread_name_prefix="predict") as pool:  # what takes longest begins first
         waiting = {i: _checked(model, variants[i], calibration, pool) for i in order}
-        return [_predicted(*waiting[i]) for i in range(len(variants))]
+        return Answer([_predicted(*waiting[i]) for i in range(len(variants))], warnings)
 
 
 Calibration = Mapping[str, NDArray[np.generic]] | None
@@ -109,8 +117,8 @@ def _read(model: Model) -> ModelProto:
     return network
 
 
-def _check_data(model: Model, network: ModelProto) -> Calibration:
-    """The calibration samples; None if there are none."""
+def _check_data(model: Model, network: ModelProto) -> tuple[Calibration, list[str]]:
+    """The calibration samples, None if there are none; and what to warn of."""
     specs = graph.inputs(network)
     arrays = data.read_arrays(model.evaluation)
     samples = data.check_inputs(arrays, specs, str(model.evaluation), ignore=[model.label])
@@ -121,10 +129,12 @@ def _check_data(model: Model, network: ModelProto) -> Calibration:
         known = [d for d in graph.outputs(network)[0].shape[1:] if d is not None]
         if known and len(known) == len(graph.outputs(network)[0].shape) - 1:
             data.check_answers(labels, model.label, prod(known), metric, place)
-    if model.calibration is not None:
-        arrays = data.read_arrays(model.calibration)
-        return data.check_inputs(arrays, specs, str(model.calibration), ignore=[model.label])
-    return None
+    if model.calibration is None:
+        return None, []
+    arrays = data.read_arrays(model.calibration)
+    calibration = data.check_inputs(arrays, specs, str(model.calibration), ignore=[model.label])
+    said = data.overlap_warning(data.overlap(samples, calibration), count)
+    return calibration, [said] if said else []
 
 
 def _check(model: ModelProto, variant: Variant, calibrated: bool) -> Checked:

@@ -17,6 +17,9 @@ from sprue.judging.metric import Metric
 MAX_BYTES = 4 * 2**30
 """Of all arrays of a file together, uncompressed."""
 
+NAMED = 10
+"""Indices in a warning; evidence/reference.json has all of them."""
+
 Array = NDArray[np.generic]
 
 
@@ -157,6 +160,18 @@ def overlap(evaluation: Mapping[str, Array], calibration: Mapping[str, Array]) -
         "evaluation": [i for i, f in enumerate(ours) if f in shared],
         "calibration": [i for i, f in enumerate(theirs) if f in shared],
     }
+
+
+def overlap_warning(found: Mapping[str, Sequence[int]], count: int) -> str:
+    """What to say of an `overlap` where `count` samples judge; '' if there is none."""
+    shared = found["evaluation"]
+    if not shared:
+        return ""
+    named = ", ".join(map(str, shared[:NAMED])) + (", ..." if len(shared) > NAMED else "")
+    return (
+        f"{len(shared)} of {count} evaluation samples are calibration samples, too: {named}. "
+        "What was quantized with them is judged on what it was fitted to: take them out of one of the two"
+    )
 
 
 def judging(samples: Mapping[str, Array]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from sprue import data
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import file_digest
 from sprue.choosing.select import Result
@@ -20,9 +21,6 @@ from sprue.recipe import Accept
 
 if TYPE_CHECKING:
     from sprue.history.gate import Held
-
-NAMED = 10
-"""Indices in a warning; evidence/reference.json has all of them."""
 
 
 def summarise(
@@ -71,15 +69,10 @@ def refused(path: Path, error: SprueError) -> dict[str, Any]:
 
 def warnings(reference: Mapping[str, Any]) -> list[str]:
     """What is no error, and makes the figures worth less than they look."""
-    overlap = reference.get("overlap")
-    if not overlap or not overlap["evaluation"]:
-        return []
-    count = len(overlap["evaluation"])
-    named = ", ".join(map(str, overlap["evaluation"][:NAMED])) + (", ..." if count > NAMED else "")
-    return [
-        f"{count} of {reference['samples']} evaluation samples are calibration samples, too: {named}. "
-        "What was quantized with them is judged on what it was fitted to: take them out of one of the two"
-    ]
+    said = (
+        data.overlap_warning(reference["overlap"], reference["samples"]) if reference.get("overlap") else ""
+    )
+    return [said] if said else []
 
 
 def error_json(error: SprueError) -> dict[str, Any]:

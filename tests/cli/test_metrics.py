@@ -93,6 +93,9 @@ def test_evaluation_samples_that_are_calibration_samples_are_named(project: Path
     x = np.load(path)["x"]
     rng = np.random.default_rng(9)
     np.savez(path, allow_pickle=False, x=np.concatenate([rng.random((3, 4), np.float32), x[[7, 2]]]))
+    checked = sprue(project, "check", RECIPE)
+    assert checked.returncode == 0
+    assert "warning: 2 of 20 evaluation samples are calibration samples, too: 2, 7." in checked.stdout
     done = sprue(project, "build", RECIPE)
     assert done.returncode == 0
     assert "2 of 20 evaluation samples are calibration samples, too: 2, 7." in done.stdout

@@ -29,7 +29,8 @@ def command(
     from sprue.check import check
     from sprue.recipe import load_recipe
 
-    checked = check(load_recipe(recipe).only(only_targets, only_variants))
+    answer = check(load_recipe(recipe).only(only_targets, only_variants))
+    checked = answer.variants
     if as_json:
         found = [
             {
@@ -42,7 +43,8 @@ def command(
             }
             for c in checked
         ]
-        _options.print_json({"ok": all(c.ok for c in checked), "variants": found})
+        said = {"ok": all(c.ok for c in checked), "warnings": list(answer.warnings)}
+        _options.print_json({**said, "variants": found})
     else:
         click.echo(_text.words_and_figures([HEADING, *map(_row, checked)], words=3))
         if parts := [text for c in checked if (text := _memory(c))]:
@@ -52,6 +54,8 @@ def command(
                 click.echo(f"\n{c.variant.target.id} {c.variant.id}: {finding}\n  {finding.remedy}")
             if c.missing:
                 click.echo(f"\n{c.variant.target.id} {c.variant.id}: {c.missing}")
+        for warning in answer.warnings:
+            click.echo(f"\n{click.style('warning:', fg='yellow')} {warning}")
     if not all(c.ok for c in checked):
         raise click.exceptions.Exit(1)
 
