@@ -51,11 +51,23 @@ def window(node: Node, shape: tuple[int, ...], kernel: tuple[int, ...], result: 
     )  # fmt: skip
 
 
-def refuse_windows_outside(node: Node, over: Window, rank: int) -> None:
-    """Raises Unsupported for a window that begins behind the input, at padding that only ceil_mode adds.
+def refuse_unclear(node: Node, over: Window, rank: int) -> None:
+    """Raises Unsupported for windows of a pool that ONNX and onnxruntime place differently.
 
-    ONNX before opset 22 counts it among the results, onnxruntime does not.
+    Those that begin behind the input, at padding that only ceil_mode adds: ONNX before opset 22 counts them.
+    And those that auto_pad would pad by less than nothing: onnxruntime then crops the input.
     """
+    short = [
+        (n - 1) * s + (k - 1) * d + 1 < size
+        for n, s, k, d, size in zip(
+            over.result, over.strides, over.kernel, over.dilations, over.size, strict=True
+        )
+    ]
+    if node.text("auto_pad", "NOTSET").startswith("SAME") and any(short):
+        raise Unsupported(
+            "with auto_pad its windows leave out a part of the input, and runtimes differ in which",
+            "export the model with explicit pads",
+        )
     begins = [(n - 1) * s - b for n, s, b in zip(over.result, over.strides, over.before, strict=True)]
     if node.integer("ceil_mode", 0) and any(
         begin >= size for begin, size in list(zip(begins, over.size, strict=True))[2 - rank :]

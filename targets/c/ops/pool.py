@@ -14,7 +14,7 @@ import numpy as np
 from ..literals import c_float, c_type
 from ..nodes import Argument, Call, Graph, Node, Quant, Read, Step, Unsupported, Write, integer_limits
 from ..tables import requantized_table, table_call
-from ..windows import refuse_windows_outside, window
+from ..windows import refuse_unclear, window
 
 
 def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -25,7 +25,7 @@ def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
     if not node.attributes.get("kernel_shape"):
         raise Unsupported("MaxPool without kernel_shape")
     shape = window(node, x.shape, node.integers("kernel_shape", ()), y.shape)
-    refuse_windows_outside(node, shape, len(x.shape) - 2)
+    refuse_unclear(node, shape, len(x.shape) - 2)
     low = "-__builtin_inff()" if x.dtype.kind == "f" else str(integer_limits(x.dtype)[0])
     if x.dtype.itemsize > 4:
         raise Unsupported(f"MaxPool of {x.dtype} has no C kernel", "cast it to float32")
@@ -56,7 +56,7 @@ def same(a: Quant, b: Quant) -> bool:
 def lower_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
     x, y = graph.value(node.inputs[0]), graph.value(node.outputs[0])
     shape = window(node, x.shape, node.integers("kernel_shape", ()), y.shape)
-    refuse_windows_outside(node, shape, len(x.shape) - 2)
+    refuse_unclear(node, shape, len(x.shape) - 2)
     if not node.quantized and x.dtype != np.float32:
         raise Unsupported(f"AveragePool of {x.dtype} has no C kernel", "cast it to float32")
     include = bool(node.integer("count_include_pad", 0)) and shape.padded

@@ -89,6 +89,15 @@ def _window(node: Node) -> tuple[Window, Shape]:
     out = node.outputs[0].shape[2:]
     out = (1, *out) if len(out) == 1 else tuple(out)
     spatial = value.shape[2:] if value.rank > 3 else (1, *value.shape[2:])
+    short = [
+        (size - 1) * s + over.extent(i) < whole
+        for i, (size, s, whole) in enumerate(zip(out, over.strides, spatial, strict=True))
+    ]
+    if node.text("auto_pad", "NOTSET").startswith("SAME") and any(short):
+        raise Unsupported(
+            "with auto_pad its windows leave out a part of the input, and runtimes differ in which",
+            "export the model with explicit pads",
+        )
     begins = [(size - 1) * s - b for size, s, b in zip(out, over.strides, over.begin, strict=True)]
     if node.integer("ceil_mode") and any(b >= size for b, size in zip(begins, spatial, strict=True)):
         raise Unsupported(

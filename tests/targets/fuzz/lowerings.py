@@ -149,6 +149,9 @@ def c(cases: Sequence[Case], folder: Path, flags: Sequence[str]) -> Iterator[Out
         made.append(one if isinstance(one, Outcome) else len(sources))
         if not isinstance(one, Outcome):
             sources.append(one)
+    if not sources:
+        yield from (one for one in made if isinstance(one, Outcome))
+        return
     program = host.build(folder, sources, flags)  # raises what the compiler says: worse than any outcome
     for case, index in zip(cases, made, strict=True):
         if isinstance(index, Outcome):
