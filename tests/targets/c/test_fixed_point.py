@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from sprue.targets.c.fixed_point import fixed_factors
 
+from .host import build
 from .models import Array, chain, source
+from .test_integer_kernels import convolution
 
 
 @given(st.floats(2.0**-31, 1.0, exclude_max=True))
@@ -51,3 +57,15 @@ def test_only_sums_whose_factors_are_below_one_are_multiplied_in_fixed_point() -
         text = source(model, "m0", fixed_point=True).files["m0.c"]
         assert f"(int8_t){wanted}" in text.replace("sprue_limited(", "")
         assert ("float *restrict scale" in text) == (wanted == "sprue_quantize(")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers")
+def test_of_a_hundred_thousand_sums_few_differ_from_those_in_float_and_by_one(tmp_path: Path) -> None:
+    """The figure in docs/embedded.md: it rounds twice, and halves otherwise."""
+    model, _, feeds = convolution((1, 64, 20, 20), (256, 64, 1, 1))
+    program = build(tmp_path, [source(model, "m0", fixed_point=True), source(model, "m1")])
+    fixed, floats = (program.run(i, feeds)["y0"].astype(int) for i in range(2))
+    assert fixed.size == 102_400
+    assert np.abs(fixed - floats).max() == 1
+    assert 0.0005 < (fixed != floats).mean() < 0.005
