@@ -9,7 +9,7 @@ flash is the .tflite file and, beside it, interpreter and kernels, which are not
 
     python benchmarks/tiny.py            needs the extras `embedded` and `mobile`; for the peer: tflite-micro
 
-Aims: less RAM than TFLite Micro's arena alone; at most a fifth more flash than the .tflite file alone; int8
+Aims: less RAM than TFLite Micro's arena alone; at most 5 % more flash than the .tflite file alone; int8
 by estimate faster than what CMSIS-NN takes.
 """
 

@@ -1,5 +1,5 @@
 /* The bytes of packed weights in their order, where plain C multiplies them. */
-#if !defined(__ARM_FEATURE_DSP) || !defined(__OPTIMIZE__)
+#if !defined(SPRUE_DSP)
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "packed weights are little-endian"
 #endif
