@@ -28,10 +28,13 @@ FIRST_OUTPUT_ONLY = ("LayerNormalization",)
 
 
 def shaping() -> tuple[Pass, ...]:
-    """The passes before any quantization: one sample at a time, of operators that have kernels."""
+    """The passes before any quantization: one sample at a time, of operators that have kernels.
+
+    Expanded again at the end: onnxruntime, which simplifies, writes out what it lacks itself.
+    """
     keep = tuple(sorted({*operators(), *PLAIN}))
     expanded = Expand(keep=keep, batch=1, first_output_only=FIRST_OUTPUT_ONLY)
-    return expanded, Widen(), Simplify(batch=1)
+    return expanded, Widen(), Simplify(batch=1), expanded
 
 
 def lowered(

@@ -19,8 +19,33 @@ Array = NDArray[Any]
 RNG = np.random.default_rng(7)
 BASIC = (
     *("Abs", "Add", "ArgMax", "AveragePool", "Cast", "Concat", "Constant", "Conv", "ConvTranspose", "Div"),
-    *("Equal", "Expand", "Gather", "GatherElements", "Greater", "GRU", "Identity", "Less", "LSTM", "MatMul"),
-    *("Max", "MaxPool", "Min", "Mod", "Mul", "Pad", "Pow", "ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean"),
+    *(
+        "Equal",
+        "Expand",
+        "Gather",
+        "GatherElements",
+        "Greater",
+        "GridSample",
+        "GRU",
+        "Identity",
+        "Less",
+        "LSTM",
+        "MatMul",
+    ),
+    *(
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mod",
+        "Mul",
+        "Pad",
+        "Pow",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+    ),
     *(
         "QuantizeLinear",
         "ReduceSum",
@@ -54,6 +79,7 @@ QUANTIZED = {
     "b_scale": np.float32(0.1), "b_zero": np.uint8(60), "y_scale": np.float32(0.5), "y_zero": np.uint8(7),
 }  # fmt: skip
 CONVOLVED = {**QUANTIZED, "b": small("uint8", 4, 2, 3, 3), "bias": small("int32", 4)}
+GATED = {"w": normal(2, 16, 3), "r": normal(2, 16, 4), "b": normal(2, 32)}
 RECURRENT = {"w": normal(2, 4, 3), "r": normal(2, 4, 4), "b": normal(2, 8)}
 
 
@@ -140,6 +166,45 @@ CASES: dict[str, Case] = {
     "quantized convolution": one("QLinearConv", small("uint8", 1, 2, 5, 5), CONVOLVED),
     "both directions": one(
         "RNN", normal(5, 2, 3), RECURRENT, outputs=2, hidden_size=4, direction="bidirectional"
+    ),
+    "peepholes": one(
+        "LSTM",
+        normal(5, 2, 3),
+        {
+            **GATED,
+            "n": np.array([2, 5], np.int32),
+            "h": normal(2, 2, 4),
+            "c": normal(2, 2, 4),
+            "p": normal(2, 12),
+        },
+        outputs=3,
+        hidden_size=4,
+        direction="bidirectional",
+    ),
+    "lengths that say nothing": one(
+        "GRU",
+        normal(5, 2, 3),
+        {"w": normal(1, 12, 3), "r": normal(1, 12, 4), "b": normal(1, 24), "n": np.array([5, 5], np.int32)},
+        outputs=2,
+        hidden_size=4,
+    ),
+    "n-grams": one(
+        "TfIdfVectorizer",
+        small("int32", 2, 12) % 4,
+        outputs=1,
+        mode="TFIDF",
+        min_gram_length=1,
+        max_gram_length=2,
+        max_skip_count=2,
+        ngram_counts=[0, 3],
+        ngram_indexes=[2, 0, 1, 4, 3],
+        pool_int64s=[0, 1, 2, 1, 2, 3, 3],
+        weights=[0.5, 1.0, 2.0, 3.0, 4.0],
+    ),
+    "sampled with offsets": one(
+        "DeformConv",
+        normal(1, 2, 5, 4),
+        {"w": normal(3, 2, 2, 2), "offset": normal(1, 8, 4, 3), "b": normal(3), "mask": normal(1, 4, 4, 3)},
     ),
     "sequences of their own lengths": one(
         "RNN",

@@ -90,7 +90,7 @@ class _Walk:
         values = {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)}
         self.facts = fold.declared(graph.node, values)
         self.types |= {v.name: self.facts[v.name] for v in graph.input if v.name in self.facts}
-        self.shapes = fold.shapes_backwards(graph.node, self.facts, self.constants)
+        self.shapes = fold.shapes_backwards(graph.node, self.facts)
         self.outputs = {v.name for v in graph.output}
 
     def result(self) -> ModelProto:
@@ -130,7 +130,7 @@ class _Walk:
         nodes, version = inside
         self.changed = True
         self.facts |= types
-        self.shapes |= fold.shapes_backwards(nodes, self.facts, self.constants)
+        self.shapes |= fold.shapes_backwards(nodes, self.facts)
         self._nodes(nodes, version, depth + 1)
 
     def _kept(self, node: NodeProto) -> bool:

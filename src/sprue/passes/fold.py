@@ -114,50 +114,54 @@ def _with_shape(proto: TypeProto, shape: Shape | None) -> Known | None:
 def declared(nodes: Sequence[NodeProto], types: Mapping[str, TypeProto]) -> dict[str, Known]:
     """What is fixed in `types`, and what a Reshape to a fixed shape says of the one axis that is not."""
     found = {name: fact for name, proto in types.items() if (fact := known(proto)) is not None}
-    flat: set[str] = set()
+    roots: dict[str, str] = {}
     for node in nodes:
-        if _is_flat(node, flat, found):
-            flat.update(node.output)
+        if (root := _root(node, roots, found)) is not None:
+            roots[node.output[0]] = root
         if node.op_type != "Reshape" or node.output[0] not in found or node.input[0] in found:
             continue
-        tensor = types[node.input[0]].tensor_type if node.input[0] in types else None
-        if tensor is None or not tensor.elem_type:
+        shape = _filled(node.input[0], math.prod(found[node.output[0]][1]), types, roots)
+        if shape is None:
             continue
-        dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
-        if not tensor.HasField("shape"):
-            dims = [None] if node.input[0] in flat else []
-        rest = math.prod(d for d in dims if d is not None)
-        size = math.prod(found[node.output[0]][1])
-        if dims.count(None) == 1 and rest and size % rest == 0:
-            shape = tuple(size // rest if d is None else d for d in dims)
-            found[node.input[0]] = (np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
+        alike = [n for n, root in roots.items() if root == roots.get(node.input[0])]
+        for name in (node.input[0], *alike):
+            if name in types and (kind := types[name].tensor_type.elem_type):
+                found.setdefault(name, (np.dtype(helper.tensor_dtype_to_np_dtype(kind)), shape))
     return found
 
 
-def _is_flat(node: NodeProto, flat: set[str], found: Mapping[str, Known]) -> bool:
-    """Whether the result has one axis: a range, a window, or what is computed of such element by element."""
+def _root(node: NodeProto, roots: Mapping[str, str], found: Mapping[str, Known]) -> str | None:
+    """The range or window, of one axis, from which a value is computed element by element."""
     if node.op_type in ONE_AXIS:
-        return True
-    if node.op_type not in SAME_SHAPE | PAIRS or flat.isdisjoint(node.input):
-        return False
-    return all(n in flat or (n in found and math.prod(found[n][1]) == 1) for n in node.input)
+        return str(node.output[0])
+    if node.op_type not in SAME_SHAPE | PAIRS:
+        return None
+    if any(n not in roots and (n not in found or math.prod(found[n][1]) != 1) for n in node.input):
+        return None
+    of = {roots[n] for n in node.input if n in roots}
+    return of.pop() if len(of) == 1 else None
 
 
-def shapes_backwards(
-    nodes: Sequence[NodeProto], facts: Mapping[str, Known], constants: Mapping[str, Array] | None = None
-) -> dict[str, Shape]:
+def _filled(name: str, size: int, types: Mapping[str, TypeProto], roots: Mapping[str, str]) -> Shape | None:
+    """The shape of a value of which all axes but one are known, and how many elements there are."""
+    if name not in types:
+        return None
+    tensor = types[name].tensor_type
+    dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+    if not tensor.HasField("shape"):
+        dims = [None] if name in roots else []
+    rest = math.prod(d for d in dims if d is not None)
+    if dims.count(None) != 1 or not rest or size % rest:
+        return None
+    return tuple(size // rest if d is None else d for d in dims)
+
+
+def shapes_backwards(nodes: Sequence[NodeProto], facts: Mapping[str, Known]) -> dict[str, Shape]:
     """Shapes of values from which another of known shape is computed element by element."""
     shapes = {name: shape for name, (_, shape) in facts.items()}
-    shapes |= {name: array.shape for name, array in (constants or {}).items()}
     for node in reversed(nodes):
-        if not node.output or node.output[0] not in shapes:
-            continue
-        if node.op_type in SAME_SHAPE:
+        if node.op_type in SAME_SHAPE and node.output and node.output[0] in shapes:
             shapes.setdefault(node.input[0], shapes[node.output[0]])
-        if node.op_type in PAIRS:
-            for one, other in (node.input, reversed(node.input)):
-                if one in shapes and math.prod(shapes[one]) == 1 and len(shapes[node.output[0]]) == 1:
-                    shapes.setdefault(other, shapes[node.output[0]])
     return shapes
 
 

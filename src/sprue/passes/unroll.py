@@ -1,4 +1,4 @@
-"""Control flow whose course is known: Scan and Loop of a fixed number of steps, If of a constant condition.
+"""Control flow whose course is known: Scan and Loop of a fixed number of steps, and If.
 
 Like a function, the node becomes the nodes of its body, once for each step.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 
-from sprue.passes.fold import Array, Known
+from sprue.passes.fold import Array, Known, known
 from sprue.passes.inline import renamed
 
 MAX_STEPS = 256
@@ -25,7 +25,9 @@ def unroll(
     attributes = {a.name: a for a in node.attribute}
     prefix = f"{node.name or node.op_type}/{next(n for n in node.output if n)}"
     if node.op_type == "If":
-        return _branch(node, attributes, constants, prefix)
+        return _branch(node, opset, attributes, constants, prefix)
+    if node.op_type == "Scan" and opset == 8:
+        return _one_sample(node, types, prefix)
     if node.op_type == "Scan":
         return _scan(node, opset, attributes, types, prefix)
     if node.op_type == "Loop":
@@ -34,14 +36,62 @@ def unroll(
 
 
 def _branch(
-    node: NodeProto, attributes: Mapping[str, AttributeProto], constants: Mapping[str, Array], prefix: str
+    node: NodeProto,
+    opset: int,
+    attributes: Mapping[str, AttributeProto],
+    constants: Mapping[str, Array],
+    prefix: str,
 ) -> list[NodeProto] | None:
+    """The branch that is taken; where that is known at run time only, both, if their results are alike."""
+    then, other = attributes["then_branch"].g, attributes["else_branch"].g
     condition = constants.get(node.input[0])
-    if condition is None:
+    if condition is not None:
+        made, results = _body(then if bool(condition.reshape(())) else other, {}, prefix)
+        return made + [_copy(a, b) for a, b in zip(results, node.output, strict=True) if b]
+    pairs = [(known(a.type), known(b.type)) for a, b in zip(then.output, other.output, strict=True)]
+    if opset < 9 or any(a is None or a != b or not a[1] for a, b in pairs):
+        return None  # Where would broadcast what is not alike
+    made, chosen = _body(then, {}, f"{prefix}/then")
+    more, rejected = _body(other, {}, f"{prefix}/else")
+    return [
+        *made,
+        *more,
+        *(
+            helper.make_node("Where", [node.input[0], a, b], [name], f"{name}/choice")
+            for a, b, name in zip(chosen, rejected, node.output, strict=True)
+            if name
+        ),
+    ]
+
+
+def _one_sample(node: NodeProto, types: Mapping[str, Known], prefix: str) -> list[NodeProto] | None:
+    """Scan as in opset 8, where axis 0 is the batch: of one sample, without lengths or directions."""
+    given = list(node.input[1:])
+    if node.input[0] or any(n not in types or types[n][1][:1] != (1,) for n in given):
         return None
-    taken = attributes["then_branch" if bool(condition.reshape(())) else "else_branch"].g
-    made, results = _body(taken, {}, prefix)
-    return made + [_copy(a, b) for a, b in zip(results, node.output, strict=True) if b]
+    inner = NodeProto()
+    inner.CopyFrom(node)
+    del inner.attribute[:]
+    inner.attribute.extend(a for a in node.attribute if a.name in ("body", "num_scan_inputs"))
+    if any(a.name == "directions" and any(a.ints) for a in node.attribute):
+        return None
+    inner.input[:] = [f"{prefix}/sample/{n}" for n in given]
+    inner.output[:] = [f"{prefix}/sample/{n}" if n else "" for n in node.output]
+    alone = {f"{prefix}/sample/{n}": (types[n][0], types[n][1][1:]) for n in given}
+    attributes = {a.name: a for a in inner.attribute}
+    steps = _scan(inner, 8, attributes, alone, prefix)
+    if steps is None:
+        return None
+    split = [
+        helper.make_node("Squeeze", [n], [f"{prefix}/sample/{n}"], f"{prefix}/squeeze/{n}", axes=[0])
+        for n in dict.fromkeys(given)
+    ]
+    joined = [
+        helper.make_node("Unsqueeze", [f"{prefix}/sample/{n}"], [n], f"{n}/unsqueeze", axes=[0])
+        for n in node.output
+        if n
+    ]
+    return [*split, *steps, *joined]
 
 
 def _scan(
@@ -54,7 +104,7 @@ def _scan(
     """States, then scanned inputs, to states, then stacked outputs."""
     body, count = attributes["body"].g, attributes["num_scan_inputs"].i
     if len(body.input) != len(node.input):
-        return None  # opset 8, with sequence lengths
+        return None
     reverse, forward, axes, stack = (
         list(attributes[k].ints) if k in attributes else []
         for k in ("scan_input_directions", "scan_output_directions", "scan_input_axes", "scan_output_axes")

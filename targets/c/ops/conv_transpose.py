@@ -10,23 +10,22 @@ from ..nodes import Argument, Call, Graph, Node, Read, Step, Unsupported, Write
 def lower_conv_transpose(node: Node, graph: Graph, _effort: object) -> list[Step]:
     x, w, y = (graph.value(n) for n in (node.inputs[0], node.inputs[1], node.outputs[0]))
     rank = len(x.shape) - 2
-    if x.dtype != np.float32 or rank not in (1, 2):
+    if x.dtype != np.float32 or rank not in (1, 2, 3):
         raise Unsupported(
-            f"ConvTranspose of {x.dtype} over {rank} spatial dimensions", "use float32, one or two"
+            f"ConvTranspose of {x.dtype} over {rank} spatial dimensions", "use float32, up to three"
         )
     strides = node.integers("strides", [1] * rank)
     dilations = node.integers("dilations", [1] * rank)
     kernel = node.integers("kernel_shape", w.shape[2:])
     before = _padding(node, x.shape[2:], y.shape[2:], kernel, strides, dilations)
-    one = [1] * (2 - rank)
     arguments: list[Argument] = [Read(node.inputs[0]), Read(node.inputs[1])]
     if node.has(2):
         arguments.append(Read(node.inputs[2]))
     groups = node.integer("group", 1)
     params = {
         "batch": x.shape[0], "groups": groups, "inputs": x.shape[1] // groups, "outputs": w.shape[1],
-        "size": [*one, *x.shape[2:]], "result": [*one, *y.shape[2:]], "kernel": [*one, *kernel],
-        "strides": [*one, *strides], "dilations": [*one, *dilations], "before": [*(0 for _ in one), *before],
+        "size": x.shape[2:], "result": y.shape[2:], "kernel": kernel,
+        "strides": strides, "dilations": dilations, "before": before,
         "bias": node.has(2),
     }  # fmt: skip
     return [Call("conv_transpose.c.j2", params, (*arguments, Write(node.outputs[0])))]

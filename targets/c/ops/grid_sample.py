@@ -1,4 +1,7 @@
-"""GridSample: an image read at places that are computed, between its pixels: nearest, linear or cubic."""
+"""GridSample: an image read at places that are computed, between its pixels: nearest, linear or cubic.
+
+As ONNX's reference implementation has it: each axis is thrown back or clamped by itself.
+"""
 
 from __future__ import annotations
 

@@ -112,8 +112,13 @@ def _taps(
     if max(before[axis], after[axis]) > LONGEST:
         raise Unsupported(f"{node.op} of an axis of {max(before[axis], after[axis])} elements")
     node.ignore("extrapolation_value", *DECIDING)
-    crop = _crop(node, graph, axis, len(before))
-    columns = _reference(node, graph, before[axis], after[axis], scale, crop)
+    if node.text("keep_aspect_ratio_policy", "stretch") != "stretch" and _sized(node):
+        columns = _by_policy(node, graph, before, axis)
+    else:
+        crop = _crop(node, graph, axis, len(before))
+        columns = _reference(node, graph, before[axis], scale, crop, after[axis])
+    if columns.shape[0] != after[axis]:
+        raise Unsupported(f"{node.op} to a size that its scale does not give")
     outside, matrix = np.equal(columns[:, 0], 1), columns[:, 1:]
     counts = (matrix != 0).sum(axis=1)
     taps = int(max(counts.max(initial=1), 1))
@@ -133,43 +138,72 @@ def _crop(node: Node, graph: Graph, axis: int, rank: int) -> tuple[float, float]
     return float(region[at]), float(region[at + len(axes)])
 
 
+def _sized(node: Node) -> bool:
+    return node.op == "Resize" and node.has(3)
+
+
+def _by_policy(node: Node, graph: Graph, before: tuple[int, ...], axis: int) -> Array:
+    """As `_reference`, beside the axis whose size decides the scale of all."""
+    axes = [a % len(before) for a in node.integers("axes", tuple(range(len(before))))]
+    sizes = dict(zip(axes, graph.constant(node, 3, "sizes").ravel().tolist(), strict=True))
+    pick = min if node.text("keep_aspect_ratio_policy", "") == "not_larger" else max
+    deciding = pick(axes, key=lambda a: sizes[a] / before[a])
+    if axis not in axes or axis == deciding:
+        return _reference(node, graph, before[axis], 1.0, None, sizes.get(axis, before[axis]), sized=True)
+    constants: dict[str, Array] = {"sizes": np.array([sizes[axis], sizes[deciding]], np.int64)}
+    policy = {"keep_aspect_ratio_policy": node.text("keep_aspect_ratio_policy", "")}
+    shape = (before[axis], before[deciding])
+    return _columns(node, graph, shape, ["x", "", "", "sizes"], constants, policy)
+
+
 def _reference(
-    node: Node, graph: Graph, before: int, after: int, scale: float, crop: tuple[float, float] | None
-) -> Array:
+    node: Node, graph: Graph, before: int, scale: float, crop: tuple[float, float] | None, after: int,
+    *, sized: bool = False,
+) -> Array:  # fmt: skip
     """[after, 1 + before]: the operator, by ONNX's reference implementation, of zeros and each unit vector.
 
     What it extrapolates is 1 of zeros, and 0 of unit vectors.
     """
+    constants: dict[str, Array] = {"scales": np.array([scale], np.float32)}
+    names = ["x", "", "scales"]
+    if crop is not None or sized:
+        constants = {"sizes": np.array([after], np.int64)}
+        names = ["x", "", "", "sizes"]
+    if crop is not None:
+        constants["roi"] = np.array(crop, np.float32)
+        names[1] = "roi"
+    return _columns(node, graph, (before,), names, constants, {})
+
+
+def _columns(
+    node: Node, graph: Graph, shape: tuple[int, ...], names: list[str], constants: Mapping[str, Array],
+    more: Mapping[str, object],
+) -> Array:  # fmt: skip
+    """The results along axis 0, each unit vector the same along the others."""
     from onnx.reference import ReferenceEvaluator
 
     kept = {n: node.attributes[n] for n in DECIDING if n in node.attributes}
     if node.op == "Upsample":
         kept = {"mode": node.text("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
         kept |= {"nearest_mode": "floor"}
-    constants: dict[str, Array] = {"scales": np.array([scale], np.float32)}
-    names = ["x", "", "scales"]
-    if crop is not None:
-        constants = {"roi": np.array(crop, np.float32), "sizes": np.array([after], np.int64)}
-        names = ["x", "roi", "", "sizes"]
-    columns: list[Array] = []
+    columns = []
     for beyond in (1.0, 0.0):
         proto = helper.make_node("Resize", names, ["y"], extrapolation_value=beyond)
-        proto.attribute.extend(helper.make_attribute(n, v) for n, v in kept.items())
+        proto.attribute.extend(helper.make_attribute(n, v) for n, v in {**kept, **more}.items())
         graph_of_one = helper.make_graph(
             [proto], "taps",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [before])],
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
             [numpy_helper.from_array(a, n) for n, a in constants.items()],
         )  # fmt: skip
-        opset = [helper.make_opsetid("", max(graph.opset, 13))]
+        opset = [helper.make_opsetid("", max(graph.opset, 18 if more else 13))]
         evaluator = ReferenceEvaluator(helper.make_model(graph_of_one, opset_imports=opset))
-        units = np.zeros((1, before), np.float32) if beyond else np.eye(before, dtype=np.float32)
+        units = np.zeros((1, shape[0]), np.float32) if beyond else np.eye(shape[0], dtype=np.float32)
         for unit in units:
-            (column,) = evaluator.run(None, {"x": unit})
-            columns.append(np.asarray(column))
+            wide = np.broadcast_to(unit.reshape(-1, *[1] * (len(shape) - 1)), shape)
+            (column,) = evaluator.run(None, {"x": np.ascontiguousarray(wide)})
+            columns.append(np.asarray(column).reshape(len(column), -1)[:, 0])
     matrix: Array = np.stack(columns, axis=1)
-    if matrix.shape[0] != after:
-        raise Unsupported(f"{node.op} to a size that its scale does not give")
     return matrix
 
 

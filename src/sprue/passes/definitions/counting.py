@@ -24,19 +24,19 @@ def tf_idf(w: Writer) -> None:
         raise NotDefined
     mode = w.text("mode", "TF")
     columns = max(indexes) + 1
-    given = w.attributes.get("weights") or [1.0] * columns
+    given = w.attributes.get("weights") or [1.0] * len(indexes)
     assert isinstance(given, list | tuple)
     weights = np.asarray(given, np.float32)
     x = w.reshape(w.x(), [rows, length])
     total = w.constant(np.zeros((rows, columns)), np.float32)
     seen = 0
     for n, patterns in _patterns(w, pool):
-        places = indexes[seen : seen + len(patterns)]
+        places, weighs = (v[seen : seen + len(patterns)] for v in (indexes, weights))
         seen += len(patterns)
         if not w.integer("min_gram_length", 1) <= n <= w.integer("max_gram_length", 1) or not len(patterns):
             continue
         chosen = np.zeros((len(patterns), columns), np.float32)
-        chosen[range(len(patterns)), places] = weights[places] if mode == "TFIDF" else 1.0
+        chosen[range(len(patterns)), places] = weighs if mode == "TFIDF" else 1.0
         for apart in range(1, 2 + (w.integer("max_skip_count", 0) if n > 1 else 0)):
             starts = length - apart * (n - 1)
             if starts > 0:
@@ -44,7 +44,9 @@ def tf_idf(w: Writer) -> None:
                 total = w.op("Add", total, w.op("MatMul", found, w.constant(chosen)))
     if mode == "IDF":
         there = w.cast(w.op("Greater", total, w.constant(0, np.float32)), np.float32)
-        total = w.op("Mul", there, w.constant(weights))
+        by_column = np.zeros(columns, np.float32)
+        by_column[indexes] = weights
+        total = w.op("Mul", there, w.constant(by_column))
     w.result(w.reshape(total, [*shape[:-1], columns]))
 
 

@@ -75,7 +75,7 @@ def col2im(w: Writer) -> None:
     image = [int(v) for v in w.value(1).ravel()]
     block = [int(v) for v in w.value(2).ravel()]
     rank = len(image)
-    if rank > 2:
+    if rank > 3:
         raise NotDefined
     strides = w.integers("strides", [1] * rank)
     dilations = w.integers("dilations", [1] * rank)
