@@ -106,6 +106,24 @@ def test_both_compilers_and_both_emulators_give_the_same_bits(
         np.testing.assert_array_equal(np.concatenate(rows).view(np.uint8), expected.view(np.uint8))
 
 
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
+@pytest.mark.parametrize("board", ["cortex-m55", "riscv32"])
+def test_the_cmake_project_makes_the_same_firmware(
+    board: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    target = load_target(board)
+    need(target, gcc=True)
+    samples = built(request, "tiny_cnn", Variant(target, "c", "int8-static"), tmp_path / "artifact")
+    expected = load(tmp_path / "artifact", target).run(samples)["logits"]
+    device = ["-DCMAKE_SYSTEM_NAME=Generic", f"-DCMAKE_C_COMPILER={machine(target).isa.gcc}"]
+    for command in (["cmake", "-B", "build", "-S", "artifact", *device], ["cmake", "--build", "build"]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+    emulated = in_qemu(tmp_path / "build" / "firmware", target)
+    rows = [emulated.run({n: a[i : i + 1] for n, a in samples.items()})["logits"] for i in range(RUNS)]
+    np.testing.assert_array_equal(np.concatenate(rows), expected)
+
+
 @pytest.mark.parametrize("board", ["cortex-m55", "riscv32"])
 def test_what_check_predicts_for_a_board_is_what_its_build_finds(
     board: str, request: pytest.FixtureRequest, tmp_path: Path
