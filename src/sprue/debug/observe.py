@@ -33,16 +33,20 @@ CALIBRATION_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Seen:
-    """How a tensor compares with the reference. `failure`: why it could not be made or compared."""
+    """How a tensor compares with the reference. `failure`: why it could not be made or compared.
+
+    `refused`: `check` has something against the piece that makes it, so no build of the piece shows anything.
+    """
 
     agreement: Agreement | None = None
     low: float | None = None
     high: float | None = None
     failure: str = ""
+    refused: bool = False
 
     @property
     def bad(self) -> bool:
-        return self.agreement is None or self.agreement.used > 1
+        return not self.refused and (self.agreement is None or self.agreement.used > 1)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ class Observer:
             inputs = {"calibration": Output(made.name, "tensors.npz")}
         params = {"takes": list(takes), "gives": gives}
         found = self._look("piece_tensor", f"piece-{'-'.join(takes)}-{gives}", params, inputs)
-        return Seen(failure=found) if isinstance(found, str) else self._seen(found[gives], reference[gives])
+        if isinstance(found, str):
+            return Seen(failure=found)
+        return self._seen(found[gives], reference[gives]) if gives in found else Seen(refused=True)
 
     def _reference(self, samples_of: str, indices: Sequence[int]) -> Action:
         inputs = {

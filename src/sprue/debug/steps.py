@@ -67,7 +67,8 @@ def artifact_tensors(inputs: Inputs, params: Params, out: Path) -> None:
 def piece_tensor(inputs: Inputs, params: Params, out: Path) -> None:
     """model + the reference's tensors [+ those for calibration] -> tensors.npz: one, made by a piece.
 
-    params: `takes`, the names of the tensors that the piece is fed; `gives`, the name of its result.
+    params: `takes`, the names of the tensors that the piece is fed; `gives`, the name of its result. The file
+    is empty if `check` has findings: a build would refuse the piece (int8 of a piece without weights).
     """
     model = graph.read_model(inputs["model"])
     takes, gives = params["takes"], params["gives"]
@@ -75,7 +76,11 @@ def piece_tensor(inputs: Inputs, params: Params, out: Path) -> None:
     fed = {name: tensors[name] for name in takes}
     made = cut.piece(model, fed, gives, tensors[gives])
     known = data.read_arrays(inputs["calibration"]) if "calibration" in inputs else {}
-    run = _built(made, Variant.from_json(params["variant"]), {n: known[n] for n in takes if n in known}, out)
+    variant = Variant.from_json(params["variant"])
+    if find(variant.backend).check(made, variant):
+        data.write_arrays(out / "tensors.npz", {})
+        return
+    run = _built(made, variant, {n: known[n] for n in takes if n in known}, out)
     count = len(tensors[gives])
     data.write_arrays(out / "tensors.npz", {gives: _each(fed, range(count), run)[gives][:, 0]})
 
