@@ -1,7 +1,8 @@
 /* Round half to even, add the zero point, saturate to low..high: what QuantizeLinear does after dividing.
-   On Arm: VCVTR rounds in the current mode (to nearest, ties to even) and saturates, as QADD and SSAT do. */
+   On Arm: VCVTR rounds in the current mode (to nearest, ties to even) and saturates, as QADD and SSAT do.
+   Not used where all is rounded in vectors. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && defined(__thumb2__)
-static inline int32_t sprue_quantize(float value, int32_t zero, int32_t low, int32_t high)
+__attribute__((unused)) static inline int32_t sprue_quantize(float value, int32_t zero, int32_t low, int32_t high)
 {
     float rounded;
     int32_t bits, sum;

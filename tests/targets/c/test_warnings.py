@@ -37,23 +37,32 @@ COMPILERS = {
         "-DSPRUE_PLAIN_C",
     ),
     "zig for a Cortex-M4": (*ZIG, "-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+dsp+vfp4d16sp"),
+    "gcc for a Cortex-M55": ("arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mfloat-abi=hard"),
+    "zig for a Cortex-M55": (
+        *ZIG,
+        "-target",
+        "thumb-freestanding-eabihf",
+        "-mcpu=cortex_m55+dsp+fp_armv8d16sp+mve_fp",
+    ),
     "zig for a Cortex-M0+": (*ZIG, "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
     "zig for RISC-V": (*ZIG, "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
 }
 
 
 @cache
-def one_of_each_form() -> tuple[ModelProto, ...]:
-    """The first model of the kernels' tests for each kernel template."""
+def one_of_each_form(*, vectors: bool) -> tuple[ModelProto, ...]:
+    """The first model of the kernels' tests for each kernel template; `vectors`: of those for MVE."""
     from sprue.targets.c.check import lowered
 
     found: dict[str, ModelProto] = {}
     for model in (*(case[0] for case in INTEGER.values()), *(case[0] for case in FLOAT.values())):
-        program, findings = lowered(model)
+        program, findings = lowered(model, vectors=vectors)
         assert program is not None, findings
         for call in program.calls:
             found.setdefault(call.call.template, model)
-    assert len(found) > 15
+    if vectors:
+        found = {template: model for template, model in found.items() if "vectors" in template}
+    assert len(found) > (2 if vectors else 15)
     return tuple({id(m): m for m in found.values()}.values())
 
 
@@ -68,8 +77,9 @@ def test_no_compiler_warns(name: str, level: str, tmp_path: Path) -> None:
     if command[:3] == ZIG[:3]:
         pytest.importorskip("ziglang", reason="needs the extra embedded")
     files = []
-    for index, model in enumerate(one_of_each_form()):
-        for file, text in source(model, f"m{index}").files.items():
+    forms = [(model, vectors) for vectors in (False, True) for model in one_of_each_form(vectors=vectors)]
+    for index, (model, vectors) in enumerate(forms):
+        for file, text in source(model, f"m{index}", vectors=vectors).files.items():
             (tmp_path / file).write_text(text)
         files.append(f"m{index}.c")
     flags = [*WARNINGS, level, "-ffreestanding", "-fno-strict-aliasing", "-ffp-contract=off"]
