@@ -19,6 +19,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from sprue import graph as onnx_graph
 from sprue.backend import Finding
 from sprue.passes import fold
+from sprue.passes.definitions import defined
 from sprue.passes.inline import expand
 from sprue.passes.unroll import unroll
 
@@ -66,11 +67,8 @@ class _Walk:
         self.values: dict[str, Value] = {}
         self.types: dict[str, fold.Known] = {}
         self.constants: dict[str, Array] = {}
-        self.facts = {
-            v.name: fact
-            for v in (*source.value_info, *source.output)
-            if (fact := fold.known(v.type)) is not None
-        }
+        known = {v.name: v.type for v in (*source.value_info, *source.output)}
+        self.facts = fold.declared(source.node, known)
         self.shapes = fold.shapes_backwards(source.node, self.facts)
         self.uses = Counter(_names_read(source.node))
         self.uses.update(v.name for v in source.output)
@@ -218,11 +216,14 @@ class _Walk:
             raise Unsupported(f"{reason}, nor is {inner.op} in its definition: {inner.reason}", inner.remedy)
 
     def _inside(self, node: NodeProto, opset: int) -> tuple[list[NodeProto], int] | None:
-        """The nodes that a function or a loop of known course stands for, and their opset."""
+        """The nodes that a definition or a loop of known course stands for, and their opset."""
         if node.domain in DOMAINS:
             steps = unroll(node, opset, self.types, self.constants)
             if steps is not None:
                 return steps, opset
+        own = defined(node, opset, self.types, self.constants, self.shapes, forms_only=False)
+        if own is not None:
+            return own, opset
         known = {n: fold.type_proto(*self.types[n]) for n in node.input if n in self.types}
         return expand(node, opset, known)
 
