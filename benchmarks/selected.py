@@ -147,7 +147,7 @@ class Case:
 
 CASES = {
     "cnn": Case(1.9, (3, 64, 64), 2.0, cnn),
-    "resnet": Case(2.0, (3, 224, 224), 2.0, resnet),
+    "resnet": Case(2.0, (3, 224, 224), 3.0, resnet),
     "bert": Case(1.85, (64,), 0.7, lambda: Encoder(768, 12, 64)),
     "minilm": Case(1.7, (64,), 0.7, lambda: Encoder(384, 6, 64)),
     "bilstm": Case(1.3, (24,), 0.4, lambda: BiLstm(WORDS, CLASSES, 24, Size(128, 2, 0.0))),
