@@ -229,7 +229,7 @@ class OpenVinoRunner:
 def _int8_is_smaller_than_half(facts: Facts) -> bool:
     """Where recurrent layers stay in float32, see `quantize`: one byte for the rest instead of two for all.
 
-    It makes none of them faster: a BiLSTM of 8,000 words takes 0.98 to 1.01 times float32's latency.
+    It makes them no faster: a chatbot's BiLSTM took 236 us instead of 230.
     """
     recurrent = sum(facts.weights.get(op, 0) for op in RECURRENT)
     return sum(facts.weights.values()) - recurrent > 2 * recurrent
