@@ -94,6 +94,10 @@ def lower(graph: Graph) -> tuple[Program | None, list[Finding]]:
             choices.append(_lowered(node, graph))
         except Unsupported as error:
             findings.append(Finding("operator", node.name, node.op, error.reason, error.remedy))
+        except ValueError:
+            if not findings:
+                raise
+            # what was refused before it may have another shape than was inferred
     if findings:
         return None, findings
     smallest = _program(graph, [c[-1] for c in choices])
