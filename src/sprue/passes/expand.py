@@ -97,11 +97,12 @@ class _Walk:
         self._nodes(self.model.graph.node, self.opset, 0)
         graph = self.model.graph
         stored = {t.name for t in graph.initializer}
-        for name in sorted(self.outputs & self.constants.keys() - stored):
+        given = sorted(self.outputs & self.constants.keys() - stored)
+        for name in given:
             self.constants[f"{name}/value"] = self.constants[name]
-            self.made.append(helper.make_node("Identity", [f"{name}/value"], [name], f"{name}/copy"))
+            self.made.insert(0, helper.make_node("Identity", [f"{name}/value"], [name], f"{name}/copy"))
         read = {n for node in self.made for n in _names_read(node)}
-        new = sorted(read & self.constants.keys() - stored)
+        new = sorted((read & self.constants.keys()) - stored - set(given))
         copies = [NodeProto.FromString(node.SerializeToString()) for node in self.made]
         graph.ClearField("node")
         graph.node.extend(copies)
