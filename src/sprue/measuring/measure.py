@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOADS = 3
 ROUNDS = 30
+ROUNDS_ALONE = 12
+"""What is timed alone is compared with nothing: a ratio of two needs more rounds than a latency."""
 FEWEST_ROUNDS = 7
 ROUND_SECONDS = 0.008
 ROUND_RUNS = 400
@@ -88,7 +90,8 @@ def _rounds(timed: Mapping[str, _Timed], singles: list[Samples], watch: Watch) -
     order = list(timed.values())
     draw = random.Random(SEED)  # noqa: S311  # an order, no secret
     end = time.perf_counter() + SECONDS * len(order)
-    for number in range(ROUNDS + 1):
+    rounds = ROUNDS if len(order) > 1 else ROUNDS_ALONE
+    for number in range(rounds + 1):
         if number > FEWEST_ROUNDS and time.perf_counter() > end:
             break
         if number % SETTLE == 0:
