@@ -44,8 +44,11 @@ def main() -> None:
         # If it cannot be imported, the action that needs it says so, and its log keeps why.
         with contextlib.suppress(Exception):
             importlib.import_module(module)
-    answers.write("\n")
-    answers.flush()
+    try:
+        answers.write("\n")
+        answers.flush()
+    except OSError:
+        os._exit(1)  # the build is gone, or will say that this process is; a traceback would be noise
     while True:
         answers.write(json.dumps(_answer(json.loads(waiting.get()))) + "\n")
         answers.flush()
