@@ -9,7 +9,7 @@ node that cannot be lowered: it writes a finding and goes on, so that `check` na
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from sprue.backend import Finding
 from sprue.passes import fold
 from sprue.passes.definitions import defined
 from sprue.passes.inline import expand
+from sprue.passes.normal_form import names_read
 from sprue.passes.unroll import unroll
 
 from .emit import Array, Tensor, Unsupported
@@ -70,7 +71,7 @@ class _Walk:
         known = {v.name: v.type for v in (*source.value_info, *source.output)}
         self.facts = fold.declared(source.node, known)
         self.shapes = fold.shapes_backwards(source.node, self.facts)
-        self.uses = Counter(_names_read(source.node))
+        self.uses = Counter(names_read(source.node))
         self.uses.update(v.name for v in source.output)
 
     def result(self) -> Lowered:
@@ -203,8 +204,8 @@ class _Walk:
                 )
             raise Unsupported(reason, remedy or "replace it, or build for another target")
         nodes, version = found
-        self.uses.update(_names_read(nodes))
-        for read in set(_names_read(nodes)) & set(self.values):
+        self.uses.update(names_read(nodes))
+        for read in set(names_read(nodes)) & set(self.values):
             self.values[read].uses = self.uses[read]
         self.facts.update(self._types(node, opset))
         self.shapes |= fold.shapes_backwards(nodes, self.facts)
@@ -280,16 +281,6 @@ def _changed(node: NodeProto, opset: int) -> bool:
     except onnx.defs.SchemaError:
         return False  # named as unsupported elsewhere
     return versions[0] != versions[1]
-
-
-def _names_read(nodes: Iterable[NodeProto]) -> Iterator[str]:
-    """The names that nodes read, those in their inner graphs included, once for each time."""
-    for node in nodes:
-        yield from node.input
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _names_read(attribute.g.node)
-                yield from (o.name for o in attribute.g.output)
 
 
 def _each_laid(made: Made) -> list[Laid]:

@@ -21,7 +21,7 @@ from sprue.graph import with_batch
 from sprue.passes import fold
 from sprue.passes.definitions import defined
 from sprue.passes.inline import expand, same_meaning
-from sprue.passes.normal_form import infer_shapes, normal_form
+from sprue.passes.normal_form import infer_shapes, names_read, normal_form, with_inner
 from sprue.passes.simplify import Simplify
 from sprue.passes.unroll import unroll
 
@@ -101,7 +101,7 @@ class _Walk:
         for name in given:
             self.constants[f"{name}/value"] = self.constants[name]
             self.made.insert(0, helper.make_node("Identity", [f"{name}/value"], [name], f"{name}/copy"))
-        read = {n for node in self.made for n in _names_read(node)}
+        read = set(names_read(self.made))
         new = sorted((read & self.constants.keys()) - stored - set(given))
         copies = [NodeProto.FromString(node.SerializeToString()) for node in self.made]
         graph.ClearField("node")
@@ -150,7 +150,7 @@ class _Walk:
             return None
         known = {n: fold.type_proto(*self.types[n]) for n in node.input if n in self.types}
         found = expand(node, opset, known)
-        if found is None or not all(same_meaning(n, found[1], self.opset) for n in _leaves(found[0])):
+        if found is None or not all(same_meaning(n, found[1], self.opset) for n in with_inner(found[0])):
             return None
         return found[0], self.opset
 
@@ -180,22 +180,3 @@ class _Walk:
     def _constant(self, name: str, value: fold.Array) -> None:
         self.constants[name] = value
         self.types[name] = (value.dtype, value.shape)
-
-
-def _leaves(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """The nodes themselves and those of the graphs inside them."""
-    found = []
-    for node in nodes:
-        found.append(node)
-        for attribute in node.attribute:
-            found += _leaves(attribute.g.node) if attribute.HasField("g") else []
-    return found
-
-
-def _names_read(node: NodeProto) -> list[str]:
-    found = list(node.input)
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            found += [n for inner in attribute.g.node for n in _names_read(inner)]
-            found += [v.name for v in attribute.g.output]
-    return found

@@ -6,7 +6,7 @@ their own metadata behind. Here that is put in one order: by first use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
@@ -21,7 +21,8 @@ STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 def normal_form(model: ModelProto) -> ModelProto:
     """A normalised copy: used initializers only, in order of use; used domains only; shapes inferred anew."""
     made = normalise(model)
-    order = {name: index for index, name in reversed(list(enumerate(_reads(made.graph))))}
+    read = [*names_read(made.graph.node), *(v.name for v in made.graph.output)]
+    order = {name: index for index, name in reversed(list(enumerate(read)))}
     kept = sorted((t for t in made.graph.initializer if t.name in order), key=lambda t: order[t.name])
     initializers = [onnx.TensorProto.FromString(t.SerializeToString()) for t in kept]
     made.graph.ClearField("initializer")
@@ -44,10 +45,23 @@ def infer_shapes(model: ModelProto) -> ModelProto:
 
 def nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """Every node of a graph and of the graphs inside its nodes (If, Loop, Scan), in order."""
-    for node in graph.node:
+    return with_inner(graph.node)
+
+
+def with_inner(outer: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Each node, and those of the graphs inside it."""
+    for node in outer:
         yield node
         for inner in subgraphs(node):
             yield from nodes(inner)
+
+
+def names_read(outer: Iterable[NodeProto]) -> Iterator[str]:
+    """The inputs of these nodes and of those inside them, and the outputs of the graphs inside, each time."""
+    for node in with_inner(outer):
+        yield from node.input
+        for inner in subgraphs(node):
+            yield from (v.name for v in inner.output)
 
 
 def subgraphs(node: NodeProto) -> list[GraphProto]:
@@ -60,14 +74,6 @@ def subgraphs(node: NodeProto) -> list[GraphProto]:
 def foreign_nodes(model: ModelProto) -> list[NodeProto]:
     """Nodes of operator sets that belong to one runtime only."""
     return [n for n in nodes(model.graph) if n.domain not in STANDARD_DOMAINS]
-
-
-def _reads(graph: GraphProto) -> Iterator[str]:
-    for node in nodes(graph):
-        yield from node.input
-        for inner in subgraphs(node):
-            yield from (v.name for v in inner.output)
-    yield from (v.name for v in graph.output)
 
 
 def _keep_used_domains(model: ModelProto) -> None:

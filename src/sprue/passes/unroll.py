@@ -5,7 +5,7 @@ Like a function, the node becomes the nodes of its body, once for each step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,11 +133,8 @@ def _scan(
         states = results[: len(states)]
         for k, result in enumerate(results[len(states) :]):
             outputs[k].append(result)
-    made += [_copy(a, b) for a, b in zip(states, node.output, strict=False) if b]
-    for k, name in enumerate(node.output[len(states) :]):
-        parts = outputs[k][::-1] if forward and forward[k] else outputs[k]
-        made += _stacked(parts, name, stack[k] if stack else 0, opset, f"{prefix}/out{k}") if name else []
-    return made
+    ordered = [p[::-1] if forward and forward[k] else p for k, p in enumerate(outputs)]
+    return made + _results(node, states, ordered, stack or [0] * len(ordered), opset, prefix)
 
 
 def _loop(
@@ -169,10 +166,7 @@ def _loop(
         states = results[1 : 1 + len(states)]
         for k, result in enumerate(results[1 + len(states) :]):
             outputs[k].append(result)
-    made += [_copy(a, b) for a, b in zip(states, node.output, strict=False) if b]
-    for k, name in enumerate(node.output[len(states) :]):
-        made += _stacked(outputs[k], name, 0, opset, f"{prefix}/out{k}") if name else []
-    return made
+    return made + _results(node, states, outputs, [0] * len(outputs), opset, prefix)
 
 
 def _always(body: GraphProto) -> bool:
@@ -206,6 +200,21 @@ def _constant(made: list[NodeProto], value: Array, name: str) -> str:
 
 def _copy(source: str, name: str) -> NodeProto:
     return helper.make_node("Identity", [source], [name], f"{name}/copy")
+
+
+def _results(
+    node: NodeProto,
+    states: Sequence[str],
+    outputs: Sequence[list[str]],
+    axes: Sequence[int],
+    opset: int,
+    prefix: str,
+) -> list[NodeProto]:
+    """The last states, then each further output: its parts of all steps, stacked along its axis."""
+    made = [_copy(a, b) for a, b in zip(states, node.output, strict=False) if b]
+    for k, name in enumerate(node.output[len(states) :]):
+        made += _stacked(outputs[k], name, axes[k], opset, f"{prefix}/out{k}") if name else []
+    return made
 
 
 def _stacked(parts: list[str], name: str, axis: int, opset: int, prefix: str) -> list[NodeProto]:
