@@ -12,13 +12,11 @@ for it and for our prototype stand figures that were measured elsewhere, with ne
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,12 +39,13 @@ from sprue.targets.c.firmware import write_firmware  # noqa: E402
 from sprue.targets.c.machine import machine  # noqa: E402
 
 from benchmarks.embedded_models import MODELS  # noqa: E402
+from benchmarks.peers import CACHE, installed  # noqa: E402
 from sprue.backend import Variant  # noqa: E402
 from sprue.machine import fingerprint  # noqa: E402
 from sprue.target import Precision, load_target  # noqa: E402
 
 Array = NDArray[Any]
-EMX = "emx-onnx-cgen==1.4.0"
+EMX = "emx-onnx-cgen==1.4.0"  # its package installs a module called `shared`
 GCC = "arm-none-eabi-gcc"
 FLAGS = ("-std=c11", "-O2", "-ffreestanding", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno")
 ROOM = 4 * 2**20
@@ -86,7 +85,7 @@ def main() -> None:
     emulator.STACK = unicorn_core.STACK = ROOM // 2  # emx-onnx-cgen keeps every tensor on the stack
     compiler = subprocess.run([GCC, "--version"], capture_output=True, text=True, check=True).stdout
     print(f"{fingerprint()}\n  {compiler.splitlines()[0]}, {' '.join(FLAGS)}; Cortex-M4F in unicorn; {EMX}")
-    command = emx_command()
+    command = installed(CACHE / "emx", [EMX]).with_name("emx-onnx-cgen")
     for name in arguments.only:
         for precision in PRECISIONS:
             compare(name, precision, command)
@@ -176,19 +175,6 @@ def measured(folder: Path, model: ModelProto, samples: Array, libraries: tuple[s
     zeros = {"x": np.zeros_like(samples[:1])}
     stack = device.stack(zeros)
     return Cost(firmware.ram + stack, firmware.flash, device.count(zeros).instructions, error)
-
-
-def emx_command() -> Path:
-    """emx-onnx-cgen in its own environment, made once: its package installs a module called `shared`."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    environment = cache / "sprue-benchmarks" / "emx"
-    ready = environment / "installed.txt"
-    if not ready.is_file() or ready.read_text() != EMX:
-        print(f"installing {EMX} in {environment}", file=sys.stderr)
-        venv.create(environment, with_pip=True, clear=True)
-        subprocess.run([environment / "bin" / "python", "-m", "pip", "install", "--quiet", EMX], check=True)
-        ready.write_text(EMX)
-    return environment / "bin" / "emx-onnx-cgen"
 
 
 if __name__ == "__main__":

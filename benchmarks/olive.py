@@ -34,15 +34,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":  # run as a script: the other benchmarks are found from the checkout's root
+    sys.path[0] = str(ROOT)
+
+from benchmarks.peers import CACHE, installed  # noqa: E402
+
 MODEL = ROOT / "models" / "digits"
 SAME = ("numpy", "onnx", "onnxruntime")
-WANTED = ("olive-ai==0.13.0", "requests", "torch==2.13.0", *(f"{name}=={version(name)}" for name in SAME))
+PACKAGES = ("olive-ai==0.13.0", "requests", "torch==2.13.0", *(f"{name}=={version(name)}" for name in SAME))
+ENVIRONMENT = CACHE / "olive"
 PORTION = 32
 AIMS = {"cold": 5, "cached": 50}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -81,9 +86,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--environment", type=Path, default=cache_folder() / "sprue-benchmark-olive")
+    parser.add_argument("--environment", type=Path, default=ENVIRONMENT)
     arguments = parser.parse_args()
-    python = install(arguments.environment)
+    python = installed(arguments.environment, PACKAGES)
     seconds: dict[str, list[float]] = {f"{name} {state}": [] for state in AIMS for name in ("olive", "sprue")}
     accuracies: dict[str, dict[str, float]] = {}
     for round_ in range(arguments.rounds + 1):
@@ -174,22 +179,6 @@ class Sprue:
         (target,) = self._said["targets"]
         (variant,) = target["variants"]
         return {"float": self._said["reference"]["value"], "int8": variant["metric"]}
-
-
-def install(environment: Path) -> Path:
-    """The interpreter of an environment with Olive, made if it is not there. Raises CalledProcessError."""
-    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ready = environment / "installed.txt"
-    if not ready.is_file() or ready.read_text() != "\n".join(WANTED):
-        print(f"installing {', '.join(WANTED)} in {environment}", file=sys.stderr)
-        venv.create(environment, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *WANTED], check=True)
-        ready.write_text("\n".join(WANTED))
-    return python
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def timed(command: list[str], folder: Path) -> tuple[float, str]:

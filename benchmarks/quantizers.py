@@ -19,7 +19,7 @@ transformers, and that Olive stops at the first model that meets its goal, or af
     python benchmarks/quantizers.py [--drops 0 0.01] [--only digits ...] [--chatbots FOLDER] [--seed N]
 
 `--chatbots`: where trained chatbots are kept for the next run. Needs the extras `train` and `openvino`;
-Olive is installed as olive.py does.
+Olive is installed as by olive.py.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ if __name__ == "__main__":  # run as a script: the other benchmarks are found fr
     sys.path[0] = str(ROOT)
 
 from benchmarks import olive  # noqa: E402
+from benchmarks.peers import installed  # noqa: E402
 from benchmarks.selected import target_here  # noqa: E402
 
 SAME = 1e-6
@@ -119,11 +120,11 @@ def main() -> None:
     parser.add_argument("--chatbots", type=Path, help="a folder outside of the checkout")
     parser.add_argument("--seed", type=int, default=1, help="of the chatbots' training")
     given = parser.parse_args()
-    python = olive.install(olive.cache_folder() / "sprue-benchmark-olive")
+    python = installed(olive.ENVIRONMENT, olive.PACKAGES)
     from sprue.machine import fingerprint
 
     packages = ", ".join(f"{name} {version(name)}" for name in ("nncf", "openvino", "onnxruntime"))
-    print(f"{fingerprint()}; load {os.getloadavg()[0]:.1f}; {packages}, {olive.WANTED[0]}")
+    print(f"{fingerprint()}; load {os.getloadavg()[0]:.1f}; {packages}, {olive.PACKAGES[0]}")
     with tempfile.TemporaryDirectory(prefix="sprue-quantizers-") as folder:
         rows = []
         for name in given.only:

@@ -27,10 +27,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from sprue.bundle.freeze import freeze
-from sprue.machine import fingerprint
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":  # run as a script: the other benchmarks are found from the checkout's root
+    sys.path[0] = str(ROOT)
+
+from benchmarks.random_bundle import MEBI, fill  # noqa: E402
+from sprue.machine import fingerprint  # noqa: E402
 
 REGISTRY = """
 version: 0.1
@@ -38,13 +41,6 @@ log: {{level: error}}
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
-MEBI = 1 << 20
-SIZES = (MEBI, 4 * MEBI, 16 * MEBI, 64 * MEBI)
-"""Bytes of files: each size takes the same part of the whole."""
-FIELDS: dict[str, Any] = {
-    "name": "bench", "version": "1.0.0", "source": {"revision": None, "digest": "a" * 64}, "recipe": "b" * 64,
-    "toolchain": {}, "createdAt": None, "targets": [], "metrics": {}, "licenses": [], "parents": [],
-}  # fmt: skip
 AIM_MEMORY = 64
 
 
@@ -97,18 +93,6 @@ def measure(folder: Path, total: int, rounds: int) -> None:
         aims = f"  (aims: 1.00 or more, at most {AIM_MEMORY} MiB)" if ours else ""
         memory = f"{(peaks[name] - idle) / MEBI:3.0f} MiB" + (" over idle" if ours else " over sprue's idle")
         print(f"  {name:13} {rate / MEBI:5.0f} MiB/s  ({spread})  ratio {rate / base:.2f}  {memory}{aims}")
-
-
-def fill(folder: Path, least: int) -> list[int]:
-    """A bundle of random files, at least so many bytes; their sizes."""
-    sizes: list[int] = []
-    (folder / "model").mkdir(parents=True)
-    while sum(sizes) < least:
-        sizes += [size for size in SIZES for _ in range(max(SIZES) // size)]
-    for number, size in enumerate(sizes):
-        (folder / "model" / f"{number}.bin").write_bytes(os.urandom(size))
-    freeze(folder, FIELDS)
-    return sizes
 
 
 def run(command: Sequence[str]) -> tuple[float, int]:

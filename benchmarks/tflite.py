@@ -21,7 +21,6 @@ import argparse
 import importlib.util
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -41,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":  # run as a script: other benchmarks and the models are found from the root
     sys.path[0] = str(ROOT)
 
+from benchmarks.peers import CACHE, installed  # noqa: E402
 from benchmarks.selected import CASES, Encoder, exported  # noqa: E402
 from models.mlperf_tiny import import_tflite  # noqa: E402
 from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
@@ -175,20 +175,12 @@ class Peer:
 
 
 def peer_python(wanted: str | None) -> Path | None:
-    """The Python of an environment that has the peer; None where none can be made."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "sprue" / "benchmarks"
-    place = home / PEER.replace("==", "-")
-    python = place / "bin" / "python"
-    if not (place / "whole").is_file():
-        base = next((p for p in ([wanted] if wanted else PYTHONS) if _runs(p)), None)
-        if base is None:
-            print(f"  {PEER}: no Python 3.12 or newer here; only ours")
-            return None
-        shutil.rmtree(place, ignore_errors=True)
-        subprocess.run([base, "-m", "venv", place], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
-        (place / "whole").touch()
-    return python
+    """The Python of an environment that has the peer; None where no Python here can have it."""
+    base = next((p for p in ([wanted] if wanted else PYTHONS) if _runs(p)), None)
+    if base is None:
+        print(f"  {PEER}: no Python 3.12 or newer here; only ours")
+        return None
+    return installed(CACHE / "onnx2tf", [PEER], base)
 
 
 def _runs(python: str) -> bool:

@@ -97,7 +97,17 @@ def test_no_file_imports_a_backend_by_name() -> None:
 def test_bundle_and_registry_know_files_and_digests_only() -> None:
     allowed = {
         f"sprue.{n}"
-        for n in ("bundle", "canonical", "durable", "errors", "load", "registry", "toml", "__version__")
+        for n in (
+            "bundle",
+            "canonical",
+            "durable",
+            "errors",
+            "load",
+            "machine",
+            "registry",
+            "toml",
+            "__version__",
+        )
     }
     for folder in ("bundle", "registry"):
         for path in sorted((SRC / folder).rglob("*.py")):

@@ -77,6 +77,10 @@ class Quant:
     def high(self) -> int:
         return integer_limits(self.dtype)[1]
 
+    def same(self, other: Quant) -> bool:
+        """Whether a stored number means the same in both; both are per tensor."""
+        return self.dtype == other.dtype and bool(self.scale == other.scale and self.zero == other.zero)
+
 
 @dataclass(frozen=True)
 class Clamp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .literals import c_type
-from .nodes import Array, Call, Flash, Graph, Quant, Read, Write
+from .nodes import Array, Call, Flash, Graph, Node, Quant, Read, Step, Write
 from .rewrite import dequantized
 
 
@@ -36,3 +36,14 @@ def table_call(graph: Graph, source: str, output: str, table: Array) -> Call:
     }
     arguments = (Read(source), Flash(table, f"table_{output}"), Write(output))
     return Call("table.c.j2", params, arguments, ((output, source),) if source != output else ())
+
+
+def requantized(node: Node, graph: Graph) -> list[Step]:
+    """After a step that kept the input's scale: the output in its own, in place; nothing if it is the same.
+
+    Rounding is monotonous: the largest of some values stays the largest.
+    """
+    quant, output = node.quants.get(0), node.outputs[0]
+    if quant is None or node.result is None or quant.same(node.result):
+        return []
+    return [table_call(graph, output, output, requantized_table(quant, node.result))]

@@ -1,4 +1,4 @@
-"""A frozen bundle with one file of each role, and measurements."""
+"""A frozen bundle with one file of each role, and measurements; and keys to sign it with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sprue.bundle.freeze import freeze
+from sprue.trust.keys import PrivateKey, new_key, read_private
 
 Freeze = Callable[..., Path]
 
@@ -63,3 +64,15 @@ def fill() -> Freeze:
 @pytest.fixture
 def bundle(tmp_path: Path, fill: Freeze) -> Path:
     return fill(tmp_path / "bundle")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> PrivateKey:
+    new_key("ci", tmp_path / "keys")
+    return read_private(tmp_path / "keys" / "ci.key")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> PrivateKey:
+    new_key("other", tmp_path / "keys")
+    return read_private(tmp_path / "keys" / "other.key")

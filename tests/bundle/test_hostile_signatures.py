@@ -18,25 +18,13 @@ from sprue.bundle.check import check_bundle, read_bundle_manifest
 from sprue.canonical import canonical
 from sprue.errors import CheckError
 from sprue.trust import dsse
-from sprue.trust.keys import PrivateKey, PublicKey, new_key, read_private
+from sprue.trust.keys import PrivateKey, PublicKey
 from sprue.trust.provenance import PAYLOAD_TYPE, statement
 from sprue.trust.signature import require_keys, sign_bundle, signatures
 
 pytest.importorskip("cryptography", reason="needs cryptography (the extra `signing`)")
 
 Freeze = Callable[..., Path]
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> PrivateKey:
-    new_key("ci", tmp_path / "keys")
-    return read_private(tmp_path / "keys" / "ci.key")
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> PrivateKey:
-    new_key("other", tmp_path / "keys")
-    return read_private(tmp_path / "keys" / "other.key")
 
 
 def trusted(bundle: Path, *keys: PublicKey) -> list[str]:

@@ -102,7 +102,7 @@ def test_a_truncation_of_any_file_is_found_by_both(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [b"\n", b"  "])
-@pytest.mark.parametrize("new", [b"\x0b", b"\r\n", "\u2028".encode(), b" *", b"\t"])
+@pytest.mark.parametrize("new", [b"\x0b", b"\x0c", b"\r\n", b"\x1e", "\u2028".encode(), b" *", b"\t"])
 def test_sums_in_another_form_are_refused_by_both(bundle: Path, old: bytes, new: bytes) -> None:
     (bundle / SUMS).write_bytes((bundle / SUMS).read_bytes().replace(old, new, 1))
     assert SUMS in refused(bundle)

@@ -19,7 +19,6 @@ from sprue.trust import dsse
 from sprue.trust.keys import (
     PrivateKey,
     PublicKey,
-    new_key,
     read_private,
     read_public,
 )
@@ -49,18 +48,6 @@ GITLAB = {
     "CI_JOB_URL": "https://gitlab.example/team/models/-/jobs/9",
     "CI_JOB_TOKEN": "secret",
 }
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> PrivateKey:
-    new_key("ci", tmp_path / "keys")
-    return read_private(tmp_path / "keys" / "ci.key")
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> PrivateKey:
-    new_key("other", tmp_path / "keys")
-    return read_private(tmp_path / "keys" / "other.key")
 
 
 def trusted(bundle: Path, *keys: PublicKey) -> list[str]:

@@ -19,6 +19,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from sprue.machine import cores
+
 if TYPE_CHECKING:
     from hashlib import _Hash
 
@@ -42,7 +44,7 @@ def hash_files(paths: Iterable[Path], threads: int | None = None) -> dict[Path, 
         ((_size(p), p) for p in paths), key=lambda s: -s[0]
     )  # large ones first: none is left alone
     waiting = deque(path for _, path in sized)
-    count = min(threads or min(_cores(), MANY), len(waiting))
+    count = min(threads or min(cores(), MANY), len(waiting))
     found: dict[Path, tuple[int, str] | OSError] = {}
     if count < 2 or sum(size for size, _ in sized) < 4 * BUFFER:
         _drain(waiting, found)
@@ -79,10 +81,6 @@ def _drain(waiting: deque[Path], found: dict[Path, tuple[int, str] | OSError]) -
             found[path] = size, seen.hexdigest()
         except OSError as error:
             found[path] = error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(path: Path) -> int:

@@ -51,8 +51,7 @@ def accepts(node: Node, graph: Graph) -> bool:
     if quant is None or set(node.quants) != {0} or quant.dtype.itemsize != 1:
         return False
     if node.result is not None:
-        same = quant.per_tensor and quant.scale == node.result.scale and quant.zero == node.result.zero
-        return bool(same) and quant.dtype == node.result.dtype
+        return quant.per_tensor and quant.same(node.result)
     by_row = quant.axis == 0 and node.integer("axis", 0) == 0 and not quant.zero.any()
     return quant.per_tensor or by_row
 

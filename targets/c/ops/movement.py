@@ -12,9 +12,9 @@ import numpy as np
 
 from ..literals import c_literal, c_type
 from ..nest import broadcast, contiguous, index, loops
-from ..nodes import Call, Graph, Node, Quant, Read, Step, Unsupported, Value, Write
-from ..tables import requantized_table, table_call
-from .shape import lower_alias, same
+from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Value, Write
+from ..tables import requantized
+from .shape import lower_alias
 
 
 def copy(
@@ -45,7 +45,7 @@ def lower_transpose(node: Node, graph: Graph, _effort: object) -> list[Step]:
     steps = contiguous(x.shape)
     moved = tuple(steps[axis] for axis in order)
     call = copy(x, node.inputs[0], node.outputs[0], y.shape, (moved, contiguous(y.shape)))
-    return [call, *_requantize(node, graph)]
+    return [call, *requantized(node, graph)]
 
 
 def lower_expand(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -96,7 +96,7 @@ def lower_slice(node: Node, graph: Graph, _effort: object) -> list[Step]:
     call = copy(
         x, node.inputs[0], node.outputs[0], y.shape, (tuple(strides), contiguous(y.shape)), (first, 0)
     )
-    return [call, *_requantize(node, graph)]
+    return [call, *requantized(node, graph)]
 
 
 def lower_concat(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -163,7 +163,7 @@ def lower_pad(node: Node, graph: Graph, _effort: object) -> list[Step]:
     start = sum(pads[axis] * target[axis] for axis in range(len(x.shape)))
     fill = {"count": y.size, "value": _pad_value(node, graph, x)}
     call = copy(x, node.inputs[0], node.outputs[0], x.shape, (contiguous(x.shape), target), (0, start), fill)
-    return [call, *_requantize(node, graph)]
+    return [call, *requantized(node, graph)]
 
 
 def _pad_value(node: Node, graph: Graph, x: Value) -> str:
@@ -200,15 +200,6 @@ def lower_depth_to_space(node: Node, graph: Graph, _effort: object) -> list[Step
     return [copy(x, node.inputs[0], node.outputs[0], shape, (strides, contiguous(shape)))]
 
 
-def _requantize(node: Node, graph: Graph) -> list[Step]:
-    """Where the result has another scale: through a table, in place."""
-    quant: Quant | None = node.quants.get(0)
-    if quant is None or node.result is None or same(quant, node.result):
-        return []
-    output = node.outputs[0]
-    return [table_call(graph, output, output, requantized_table(quant, node.result))]
-
-
 def accepts(node: Node, graph: Graph) -> bool:
     """One 8-bit tensor in, one of the same type out; scales may differ."""
     quant, result = node.quants.get(0), node.result
@@ -238,7 +229,7 @@ def accepts_concat(node: Node, graph: Graph) -> bool:
     result = node.result
     if result is None or set(node.quants) != set(range(len(node.inputs))):
         return False
-    return result.dtype.itemsize == 1 and all(q.per_tensor and same(q, result) for q in node.quants.values())
+    return result.dtype.itemsize == 1 and all(q.per_tensor and q.same(result) for q in node.quants.values())
 
 
 INTEGER = {"Transpose": accepts, "Slice": accepts, "Pad": accepts_pad, "Concat": accepts_concat}

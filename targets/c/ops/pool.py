@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from ..literals import c_float, c_type
-from ..nodes import Argument, Call, Graph, Node, Quant, Read, Step, Unsupported, Write, integer_limits
-from ..tables import requantized_table, table_call
+from ..nodes import Argument, Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits
+from ..tables import requantized
 from ..windows import refuse_unclear, window
 
 
@@ -37,20 +37,7 @@ def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
     reuse = () if shape.padded or indices else ((node.outputs[0], node.inputs[0]),)
     arguments: list[Argument] = [Read(node.inputs[0]), Write(node.outputs[0])]
     pool = Call("pool_max.c.j2", params, (*arguments, *([Write(indices)] if indices else [])), reuse)
-    return [pool, *_requantize(node, graph)]
-
-
-def _requantize(node: Node, graph: Graph) -> list[Step]:
-    """Where the result has another scale than the input: through a table, in place. Rounding is monotonous,
-    so the largest stays the largest."""
-    if node.result is None or same(node.quants[0], node.result):
-        return []
-    output = node.outputs[0]
-    return [table_call(graph, output, output, requantized_table(node.quants[0], node.result))]
-
-
-def same(a: Quant, b: Quant) -> bool:
-    return a.dtype == b.dtype and bool(a.scale == b.scale) and bool(a.zero == b.zero)
+    return [pool, *requantized(node, graph)]
 
 
 def lower_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -113,7 +100,7 @@ def keeps_codes(node: Node) -> bool:
 
     Halves are rounded away from zero, as TFLite's kernels do and onnxruntime's do not.
     """
-    return node.result is not None and same(node.quants[0], node.result)
+    return node.result is not None and node.quants[0].same(node.result)
 
 
 def lower_global_average_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:
@@ -141,7 +128,7 @@ def lower_global_max_pool(node: Node, graph: Graph, _effort: object) -> list[Ste
     params = {"planes": x.shape[0] * x.shape[1], "plane": math.prod(x.shape[2:]), "type": c_type(x.dtype)}
     reuse = ((node.outputs[0], node.inputs[0]),)
     pool = Call("pool_global_max.c.j2", params, (Read(node.inputs[0]), Write(node.outputs[0])), reuse)
-    return [pool, *_requantize(node, graph)]
+    return [pool, *requantized(node, graph)]
 
 
 def accepts_average(node: Node, graph: Graph) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..nodes import Alias, Graph, Node, Quant, Step, Unsupported
+from ..nodes import Alias, Graph, Node, Step, Unsupported
 from ..tables import requantized_table, table_call
 
 
 def lower_alias(node: Node, graph: Graph, _effort: object) -> list[Step]:
     node.ignore("axis", "axes", "allowzero", "shape")  # the shape is known already
-    if node.result is not None and not same(node.quants[0], node.result):
+    if node.result is not None and not node.quants[0].same(node.result):
         table = requantized_table(node.quants[0], node.result)
         return [table_call(graph, node.inputs[0], node.outputs[0], table)]
     return [Alias(node.outputs[0], node.inputs[0])]
@@ -22,10 +22,6 @@ def lower_dropout(node: Node, graph: Graph, effort: object) -> list[Step]:
     if node.has(2) and bool(graph.constant(node, 2, "training mode").any()):
         raise Unsupported("Dropout in training mode", "export the model for inference")
     return lower_alias(node, graph, effort)
-
-
-def same(a: Quant, b: Quant) -> bool:
-    return a.dtype == b.dtype and bool(a.scale == b.scale) and bool(a.zero == b.zero)
 
 
 def accepts(node: Node, graph: Graph) -> bool:
