@@ -194,15 +194,15 @@ def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
     variants = {name: Variant.from_json(fields) for name, fields in params["variants"].items()}
     loads = {name: partial(find(v.backend).load, inputs[name], v) for name, v in variants.items()}
     candidates = {n: measure.Candidate(loads[n], variants[n].settings.threads) for n in params["timed"]}
-    timings, conditions = measure.measure(candidates, samples)
     one = {n: a[:1] for n, a in samples.items()}
-    measured = {
-        name: {
-            "timing": asdict(timings[name]) if name in timings else None,
-            "operators": [asdict(o) for o in load().operators(one)],
-        }
-        for name, load in loads.items()
-    }
+    operators: dict[str, list[dict[str, Any]]] = {}
+
+    def ask() -> None:
+        operators.update({n: [asdict(o) for o in load().operators(one)] for n, load in loads.items()})
+
+    timings, conditions = measure.measure(candidates, samples, ask)
+    times = {name: asdict(timings[name]) if name in timings else None for name in variants}
+    measured = {name: {"timing": times[name], "operators": operators[name]} for name in variants}
     _write(out / "measurement.json", {"variants": measured, "conditions": asdict(conditions)})
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sprue.measuring import processors
-from sprue.measuring.processors import Use, Watch, allowed, quietest, uses
+from sprue.measuring.processors import Use, Watch, allowed, quietest, uses, without
 
 STAT = """cpu  10 0 20 1000 5 0 0 3 0 0
 cpu0 4 1 5 500 2 1 1 2 0 0
@@ -31,7 +31,9 @@ def test_stolen_time_is_apart_and_waiting_is_no_use(monkeypatch: pytest.MonkeyPa
 
 def test_where_there_is_no_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processors, "STAT", tmp_path / "missing")
-    conditions = Watch().end()
+    watch = Watch()
+    watch.choose()
+    conditions = watch.end()
     assert (conditions.others, conditions.stolen, conditions.noise) == (None, None, "")
 
 
@@ -40,6 +42,13 @@ def test_the_core_that_did_least_comes_first() -> None:
     after = {0: Use(12, 0), 1: Use(50.1, 0), 2: Use(1, 0)}
     assert quietest(before, after, (0, 1, 2)) == [1, 2, 0]
     assert quietest(before, after, (0, 2)) == [2, 0]
+
+
+def test_what_one_does_oneself_makes_no_core_busy() -> None:
+    before, now = {0: Use(10, 0), 1: Use(50, 0)}, {0: Use(10.3, 0), 1: Use(50.1, 0)}
+    assert quietest(before, now, (0, 1)) == [1, 0]
+    assert quietest(before, without(now, (0,), 0.3), (0, 1)) == [0, 1]
+    assert quietest(before, without(now, (0, 1), 0.1), (0, 1)) == [1, 0]
 
 
 @linux

@@ -49,6 +49,18 @@ def test_larger_weights_need_as_much_more_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_ships_no_loader_is_opened_by_its_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then sprue and onnx, which the backend imports, are in the figure."""
+    folder = artifact(tmp_path / "small", 16)
+    shipped = resident.measure(folder, variant(), folder / "samples.npz")
+    monkeypatch.setattr(resident, "_opens_here", lambda contract: False)
+    opened = resident.measure(folder, variant(), folder / "samples.npz")
+    assert opened["peak_memory"] > shipped["peak_memory"] + 10 * MIB
+
+
+@pytest.mark.slow
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
     folder = artifact(tmp_path / "small", 16)
     (folder / "model.onnx").write_bytes(b"nonsense")

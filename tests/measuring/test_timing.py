@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprue.measuring.timing import INDIFFERENT, compare
+from sprue.measuring.timing import INDIFFERENT, agree, compare, undisputed
 
 ROUNDS = st.lists(st.floats(1e-7, 10), min_size=1, max_size=40)
 
@@ -53,6 +53,19 @@ def test_slower_must_be_beyond_doubt_and_by_enough_to_matter() -> None:
     assert compare([1.0] * 9, [1 + 2 * INDIFFERENT] * 9).slower
     assert not compare([1.0] * 9, [1 + INDIFFERENT / 2] * 9).slower
     assert not compare([1.0] * 9, [0.9] * 4 + [1.3] * 5).slower
+
+
+def test_who_is_fastest_is_undisputed_only_if_every_round_says_so_of_every_rival() -> None:
+    fastest, close = [1.0, 2.0, 1.0], [1 + INDIFFERENT / 2, 9.0, 9.0]
+    slower = [(1 + 2 * INDIFFERENT) * seconds for seconds in fastest]
+    assert undisputed([slower, fastest])
+    assert not undisputed([slower, fastest, close])
+    assert not undisputed([fastest, fastest])
+
+
+def test_rounds_agree_if_each_of_them_does() -> None:
+    assert agree([1.0, 1.005, 0.995])
+    assert not agree([1.0] * 20 + [1.1])
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says_whatever_the_noise() -> None:

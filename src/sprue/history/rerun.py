@@ -13,7 +13,7 @@ from typing import Any
 from sprue.backend import names
 from sprue.build import Build, TargetBuild, Tried
 from sprue.canonical import canonical, parse
-from sprue.engine.action import Action
+from sprue.engine.action import Action, Output
 from sprue.engine.cache import Cache
 from sprue.engine.run import Outcome
 from sprue.measuring.timing import compare
@@ -128,8 +128,12 @@ class Rerun:
         return self._named(replace(joint, inputs=inputs, params=params), "measure")
 
     def _memory(self) -> Action:
-        """The action that measures the new artifact's memory, with the old one in its place."""
-        return self._in_its_place(memory(self.build.plan, self.kept.planned), "memory")
+        """The action that measures the new artifact's memory, with the old one in its place.
+
+        After `measure`, where the backend has refused what is not to be trusted: the loader trusts.
+        """
+        action = self._in_its_place(memory(self.build.plan, self.kept.planned), "memory")
+        return replace(action, inputs={**action.inputs, "opened": Output(self._name("measure"))})
 
     def _verify(self) -> Action:
         """The action that verifies the new artifact, with the old one in its place."""

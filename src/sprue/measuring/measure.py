@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sprue.measuring.processors import Conditions, Watch
-from sprue.measuring.timing import Timing
+from sprue.measuring.timing import Timing, agree, undisputed
 
 if TYPE_CHECKING:
     from sprue.backend import Runner, Samples
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 LOADS = 3
 ROUNDS = 30
 ROUNDS_ALONE = 12
-"""What is timed alone is compared with nothing: a ratio of two needs more rounds than a latency."""
+"""What is timed alone is compared with nothing: a ratio of two needs more rounds than a latency. So many are
+enough for rivals, too, if the same one was the fastest in every one of them.
+"""
 FEWEST_ROUNDS = 7
 ROUND_SECONDS = 0.008
 ROUND_RUNS = 400
@@ -46,26 +48,37 @@ class Candidate:
 
 @dataclass
 class _Timed:
-    """A loaded candidate and what was measured of it so far. `cpu` in core-seconds of all `times`."""
+    """A loaded candidate and what was measured of it so far: the seconds of each run, the median of each
+    round, and `cpu`, the core-seconds of all runs.
+    """
 
     runner: Runner
     threads: int
     load: float
-    rounds: list[list[float]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    rounds: list[float] = field(default_factory=list)
     cpu: float = 0.0
 
 
-def measure(candidates: Mapping[str, Candidate], samples: Samples) -> tuple[dict[str, Timing], Conditions]:
-    """Load each artifact anew and time it at batch 1, going round the samples; and what else went on."""
+def measure(
+    candidates: Mapping[str, Candidate], samples: Samples, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[dict[str, Timing], Conditions]:
+    """Load each artifact anew and time it at batch 1, going round the samples; and what else went on.
+
+    The first look at the processors takes a while: `meanwhile` is called then, in any case.
+    """
     if not candidates:
+        meanwhile()
         return {}, Conditions()
-    watch = Watch()
+    watch = Watch(max(c.threads for c in candidates.values()))
     try:
+        meanwhile()
+        watch.choose()
         timed = {}
         for name, candidate in candidates.items():
             watch.pin(candidate.threads)
             timed[name] = _load(candidate)
-        _rounds(timed, _singles(samples), watch)
+        _rounds(list(timed.values()), _singles(samples), watch)
     finally:
         conditions = watch.end()
     return {name: _timing(t) for name, t in timed.items()}, conditions
@@ -86,13 +99,12 @@ def _load(candidate: Candidate) -> _Timed:
     return _Timed(runner, candidate.threads, float(np.median(seconds)))
 
 
-def _rounds(timed: Mapping[str, _Timed], singles: list[Samples], watch: Watch) -> None:
-    order = list(timed.values())
+def _rounds(order: list[_Timed], singles: list[Samples], watch: Watch) -> None:
     draw = random.Random(SEED)  # noqa: S311  # an order, no secret
     end = time.perf_counter() + SECONDS * len(order)
-    rounds = ROUNDS if len(order) > 1 else ROUNDS_ALONE
-    for number in range(rounds + 1):
-        if number > FEWEST_ROUNDS and time.perf_counter() > end:
+    for number in range(ROUNDS + 1):
+        late = number > FEWEST_ROUNDS and time.perf_counter() > end
+        if late or _enough([one.rounds for one in order], number - 1):
             break
         if number % SETTLE == 0:
             watch.settle()
@@ -101,8 +113,18 @@ def _rounds(timed: Mapping[str, _Timed], singles: list[Samples], watch: Watch) -
             watch.pin(one.threads)
             times, cpu = _round(one.runner, singles)
             if number:  # the first warms up: lazy allocations, branch predictors, the clock of the processor
-                one.rounds.append(times)
+                one.times += times
+                one.rounds.append(float(np.median(times)))
                 one.cpu += cpu
+
+
+def _enough(timed: Sequence[Sequence[float]], rounds: int) -> bool:
+    """Whether more than so many rounds would say nothing new of who is fastest, or of how fast the only one
+    is.
+    """
+    if len(timed) == 1:
+        return rounds >= ROUNDS_ALONE or (rounds >= FEWEST_ROUNDS and agree(timed[0]))
+    return rounds == ROUNDS_ALONE and undisputed(timed)
 
 
 def _round(runner: Runner, singles: list[Samples]) -> tuple[list[float], float]:
@@ -127,8 +149,6 @@ def _round(runner: Runner, singles: list[Samples]) -> tuple[list[float], float]:
 
 
 def _timing(timed: _Timed) -> Timing:
-    times = [t for times in timed.rounds for t in times]
-    rounds = tuple(float(np.median(r)) for r in timed.rounds)
+    times, rounds = timed.times, tuple(timed.rounds)
     p50, p95 = (float(q) for q in np.quantile(times, [0.5, 0.95]))
-    cpu = timed.cpu / len(times)
-    return Timing(timed.load, min(rounds), p50, p95, min(times), cpu, len(times), rounds)
+    return Timing(timed.load, min(rounds), p50, p95, min(times), timed.cpu / len(times), len(times), rounds)

@@ -23,8 +23,8 @@ class Measured:
     nothing.
 
     `noise`: why the times are noisy; "" if they are not. `peak_memory`: bytes, the largest resident set of a
-    fresh process that loads the artifact and runs it; `start_memory`: the same just before it loads it, when
-    Python and the runtime are there.
+    fresh process that loads the artifact and runs it; `start_memory`: the same before it imports the runtime
+    and loads it, when Python and NumPy are there.
     """
 
     timing: Timing | None = None

@@ -74,6 +74,14 @@ def quietest(before: Mapping[int, Use], after: Mapping[int, Use], among: Collect
     )
 
 
+def without(now: Mapping[int, Use], cores: Collection[int], seconds: float) -> dict[int, Use]:
+    """`now`, less the seconds that this process was busy itself on `cores`."""
+    return {
+        core: Use(use.busy - seconds / len(cores), use.stolen) if core in cores else use
+        for core, use in now.items()
+    }
+
+
 def pin(cores: Collection[int]) -> None:
     """Keep every thread of this process on `cores`."""
     for thread in Path("/proc/self/task").iterdir():
@@ -81,6 +89,14 @@ def pin(cores: Collection[int]) -> None:
             os.sched_setaffinity(int(thread.name), cores)
         except OSError:
             continue  # a thread that has ended meanwhile
+
+
+def _here() -> int | None:
+    """The core that the system has put this process on; None where it does not tell."""
+    try:
+        return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def own_seconds() -> float:
@@ -92,22 +108,33 @@ def own_seconds() -> float:
 class Watch:
     """Watches the processors during a measurement, and keeps it on the quietest.
 
-    The first look takes LOOK seconds. `settle` moves to other cores when what else runs has come to ours.
+    The first look takes LOOK seconds, from the beginning to `choose`. Meanwhile this process stays on
+    `threads` cores and may do what it likes: what it uses of them itself is known. `settle` moves to other
+    cores when what else runs has come to ours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
         self._allowed = allowed()
-        first = uses()
-        if len(self._allowed) > 1 and first:
-            time.sleep(LOOK)
+        here = _here()
+        self._order = sorted(self._allowed, key=lambda core: core != here)
         self._start = self._last = uses()
-        self._order = quietest(first, self._start, self._allowed)
         self._own = self._settled = own_seconds()
         self._began = self._looked = time.perf_counter()
         self._load = _load()
         self._beside = 0.0
-        self._widest = 0
+        self._widest = threads
         self._used: dict[int, None] = {}
+        if self._allowed:
+            pin(self._order[:threads])
+
+    def choose(self) -> None:
+        """End the first look, and order the cores by what others did on them."""
+        left = LOOK - (time.perf_counter() - self._began)
+        if left > 0 and len(self._allowed) > 1 and self._start:
+            time.sleep(left)
+        others = without(uses(), self._order[: self._widest], own_seconds() - self._own)
+        self._order = quietest(self._start, others, self._allowed)
+        self.settle()
 
     def pin(self, threads: int) -> None:
         """Keep this process on as many cores as it has threads that compute."""

@@ -15,6 +15,8 @@ from statistics import median
 CONFIDENCE = 0.95
 INDIFFERENT = 0.02
 """Of the latency: who is slower by less than this is not worth preferring."""
+AGREED = 0.01
+"""How far from their median rounds may lie that agree."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,21 @@ def compare(first: Sequence[float], second: Sequence[float], confidence: float =
     if low == 0:
         return Comparison(median(ratios), 0.0, inf)
     return Comparison(median(ratios), ratios[low - 1], ratios[-low])
+
+
+def undisputed(timed: Sequence[Sequence[float]]) -> bool:
+    """Whether one artifact was faster than each other in every round, and by enough to matter.
+
+    Of 12 rounds all say so of one that is not faster once in 4096 times.
+    """
+    fastest, *others = sorted(timed, key=median)
+    return all(b > a * (1 + INDIFFERENT) for rounds in others for a, b in zip(fastest, rounds, strict=True))
+
+
+def agree(rounds: Sequence[float]) -> bool:
+    """Whether further rounds would say the same: all of them lie close to their median."""
+    middle = median(rounds)
+    return all(abs(r - middle) <= AGREED * middle for r in rounds)
 
 
 def _rank(count: int, confidence: float) -> int:
