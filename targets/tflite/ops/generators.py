@@ -7,6 +7,7 @@ import numpy as np
 from ..emit import Tensor, Unsupported
 from ..layout import Graph, Laid
 from ..registry import Node, computable, lowers
+from .indexing import narrowed
 
 SELECTABLE = frozenset({"float32", "int32", "int64", "int16", "int8", "uint8", "bool"})
 
@@ -44,7 +45,7 @@ def trilu(g: Graph, node: Node) -> Tensor:
     rows, columns = value.shape[-2:]
     offset = g.constant(np.arange(columns)[None, :] - np.arange(rows)[:, None], np.int32)
     k = node.optional(1)
-    bound = g.constant(0, np.int32) if k is None else g.reshape(g.cast(g.tensor(k), np.int32), ())
+    bound = g.constant(0, np.int32) if k is None else g.reshape(narrowed(g, g.tensor(k)), ())
     kept = g.compare("GREATER_EQUAL" if node.integer("upper", 1) else "LESS_EQUAL", offset, bound)
     x = g.cast(g.tensor(value), computable(value.dtype, SELECTABLE))
     return g.cast(g.select(kept, x, g.constant(0, x.dtype)), value.dtype)

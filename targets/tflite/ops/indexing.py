@@ -2,6 +2,10 @@
 
 ONNX lets indices count from the end; TFLite does not, so run-time indices are moved first. Not so for an
 embedding (a constant table): a token outside it, negative ones included, is an error when it runs.
+
+An index that ONNX holds in int64 is never cut to its low 32 bits, which would read another place in silence:
+kernels that take int64 get it, and for the others it is `narrowed`; for ONE_HOT as well, which takes it, and
+cuts it itself. What lies outside fails when it runs.
 """
 
 from __future__ import annotations
@@ -20,13 +24,24 @@ MIN_EMBEDDING = 8
 MOVABLE = frozenset({"float32", "int32", "int64", "int16", "int8", "uint8", "bool"})
 
 
-def wrapped(g: Graph, indices: Value, size: int) -> Tensor:
-    """Indices as int32, counted from the front."""
+def narrowed(g: Graph, x: Tensor) -> Tensor:
+    """int64 as int32; what that does not hold becomes the nearest that it does, and no axis is as long."""
+    limit = np.iinfo(np.int32).max
+    if x.data is not None:
+        return g.constant(np.clip(x.data, -limit, limit), np.int32, hint=x.name)
+    return g.cast(g.minimum(g.maximum(x, -limit), limit) if x.dtype == np.int64 else x, np.int32)
+
+
+def wrapped(g: Graph, indices: Value, sizes: int | Sequence[int]) -> Tensor:
+    """Indices counted from the front: int32 where they are constant, else in their own dtype.
+
+    `sizes`: of the axis, or of one axis for each element of the last axis of the indices.
+    """
     if indices.const is not None:
-        places = np.where(indices.const < 0, indices.const + size, indices.const)
-        refuse_outside(indices, (size,))
-        return g.constant(places, np.int32)
-    return from_front(g, g.cast(g.tensor(indices), np.int32), g.constant(size, np.int32))
+        refuse_outside(indices, np.atleast_1d(sizes).tolist())
+        return g.constant(np.where(indices.const < 0, indices.const + sizes, indices.const), np.int32)
+    x = g.tensor(indices)
+    return from_front(g, x, g.constant(sizes, x.dtype))
 
 
 def refuse_outside(indices: Value, sizes: Sequence[int]) -> None:
@@ -64,7 +79,7 @@ def gather(g: Graph, node: Node) -> Tensor:
 
 def _embedding(g: Graph, table: Value, indices: Value, shape: tuple[int, ...]) -> Tensor:
     """EMBEDDING_LOOKUP takes one axis of indices; quantizers know it, and not GATHER."""
-    flat = g.cast(g.reshape(g.tensor(indices), (math.prod(indices.shape),)), np.int32)
+    flat = narrowed(g, g.reshape(g.tensor(indices), (math.prod(indices.shape),)))
     rows = (flat.shape[0], table.shape[1])
     return g.reshape(g.op("EMBEDDING_LOOKUP", [flat, g.tensor(table)], rows, np.float32), shape)
 
@@ -84,7 +99,7 @@ def coordinates(g: Graph, at: Tensor, axis: int) -> Tensor:
     """[...] of indices along `axis` -> [..., rank] of full coordinates."""
     grids = np.meshgrid(*map(np.arange, at.shape), indexing="ij")
     parts = [
-        g.reshape(at, (*at.shape, 1)) if i == axis else g.constant(grid[..., None], np.int32)
+        g.reshape(at, (*at.shape, 1)) if i == axis else g.constant(grid[..., None], at.dtype)
         for i, grid in enumerate(grids)
     ]
     return g.concat(parts, len(at.shape))
@@ -95,19 +110,14 @@ def gather_nd(g: Graph, node: Node) -> Tensor:
     data, indices = node.input(0), node.input(1)
     if node.integer("batch_dims"):
         raise Unsupported("GatherND with batch_dims", "use batch_dims=0")
-    depth = indices.shape[-1]
-    refuse_outside(indices, data.shape[:depth])
-    sizes = np.array(data.shape[:depth])
     x = g.cast(g.tensor(data), computable(data.dtype, MOVABLE))
-    if indices.const is not None:
-        at = g.constant(np.where(indices.const < 0, indices.const + sizes, indices.const), np.int32)
-    else:
-        at = from_front(g, g.cast(g.tensor(indices), np.int32), g.constant(sizes, np.int32))
+    at = wrapped(g, indices, data.shape[: indices.shape[-1]])
     return g.cast(g.op("GATHER_ND", [x, at], node.outputs[0].shape, x.dtype), data.dtype)
 
 
 @lowers("OneHot")
 def one_hot(g: Graph, node: Node) -> Tensor:
+    """An index outside of -depth..depth-1 is off everywhere."""
     indices, values = node.input(0), node.input(2)
     out = node.outputs[0]
     depth = out.shape[node.integer("axis", -1) % out.rank]
@@ -116,7 +126,7 @@ def one_hot(g: Graph, node: Node) -> Tensor:
     off = g.reshape(g.slice(pair, [0], [1]), ())
     on = g.reshape(g.slice(pair, [1], [1]), ())
     axis = node.integer("axis", -1) % out.rank
-    at = wrapped(g, indices, depth)
+    at = narrowed(g, from_front(g, g.cast(g.tensor(indices), np.int64), g.constant(depth, np.int64)))
     made = g.op("ONE_HOT", [at, g.constant(depth, np.int32), on, off], out.shape, pair.dtype, axis=axis)
     return g.cast(made, out.dtype)
 
@@ -146,7 +156,7 @@ def top_k(g: Graph, node: Node) -> list[Tensor]:
 @lowers("CumSum")
 def cumsum(g: Graph, node: Node) -> Tensor:
     value = node.input(0)
-    axis = wrapped(g, node.input(1), value.rank)
+    axis = narrowed(g, wrapped(g, node.input(1), value.rank))
     x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
     flags = {"exclusive": bool(node.integer("exclusive")), "reverse": bool(node.integer("reverse"))}
     made = g.op("CUMSUM", [x, g.reshape(axis, ())], x.shape, x.dtype, **flags)
@@ -155,8 +165,10 @@ def cumsum(g: Graph, node: Node) -> Tensor:
 
 @lowers("ReverseSequence")
 def reverse_sequence(g: Graph, node: Node) -> Tensor:
+    """A length beyond the axis turns all of it: LiteRT's kernel would read behind it."""
     value, lengths = node.input(0), node.input(1)
     axes = {"seqDim": node.integer("time_axis", 0), "batchDim": node.integer("batch_axis", 1)}
     x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
-    made = g.op("REVERSE_SEQUENCE", [x, g.cast(g.tensor(lengths), np.int32)], x.shape, x.dtype, **axes)
+    turned = g.minimum(g.tensor(lengths), value.shape[axes["seqDim"]])
+    made = g.op("REVERSE_SEQUENCE", [x, turned], x.shape, x.dtype, **axes)
     return g.cast(made, value.dtype)

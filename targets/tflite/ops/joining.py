@@ -7,6 +7,7 @@ import numpy as np
 from ..emit import Shape, Tensor, Unsupported
 from ..layout import Graph, Laid, identity
 from ..registry import Node, computable, lowers
+from .indexing import narrowed
 
 SPLIT = frozenset({"float32", "int8", "uint8", "int16", "int32", "int64"})
 
@@ -75,8 +76,7 @@ def _sliced_at_run_time(g: Graph, node: Node) -> Tensor:
     limit = np.iinfo(np.int32).max
     bounds = []
     for index, missing in ((1, [0] * rank), (2, [limit] * rank)):
-        x = g.tensor(node.input(index))
-        narrow = g.cast(g.minimum(g.maximum(x, -limit), limit), np.int32)
+        narrow = narrowed(g, g.tensor(node.input(index)))
         parts = [
             g.slice(narrow, [places.index(i)], [1]) if i in places else g.constant([missing[i]], np.int32)
             for i in range(rank)
@@ -156,7 +156,7 @@ def _padded_at_run_time(g: Graph, node: Node, mode: str, fill: Tensor | None) ->
     if mode not in ("constant", "reflect") or node.optional(3) is not None:
         raise Unsupported(f"padding in mode {mode} computed while the model runs", "make it constant")
     pairs = g.transpose(g.reshape(g.tensor(node.input(1)), (2, value.rank)), (1, 0))
-    inputs = [g.tensor(value), g.cast(pairs, np.int32)]
+    inputs = [g.tensor(value), pairs]
     if mode == "reflect":
         return g.op("MIRROR_PAD", inputs, out.shape, value.dtype, mode="REFLECT")
     return g.op("PADV2" if fill else "PAD", [*inputs, *([fill] if fill else [])], out.shape, value.dtype)

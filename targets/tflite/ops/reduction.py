@@ -7,6 +7,7 @@ import numpy as np
 from ..emit import Perm, Tensor, Unsupported
 from ..layout import Graph, Laid, identity
 from ..registry import Node, computable, lowers
+from .indexing import narrowed
 
 NUMBERS = frozenset({"float32", "int32", "int64"})
 BUILTIN = {
@@ -61,7 +62,7 @@ def _at_run_time(g: Graph, node: Node) -> Laid:
     """The axes are an input of the kernels, too; only the shapes of the results must be known here."""
     value, out = node.input(0), node.outputs[0]
     keepdims = bool(node.integer("keepdims", 1))
-    axes = g.cast(g.tensor(node.input(1)), np.int32)
+    axes = narrowed(g, g.tensor(node.input(1)))
     op = node.op
     if op == "ReduceLogSumExp" or (value.dtype == np.bool_ and op not in ("ReduceMax", "ReduceMin")):
         raise Unsupported(f"{op} whose axes are computed while the model runs", "make the axes constant")

@@ -1,6 +1,7 @@
 """Scatters: SCATTER_ND makes a new tensor and adds up what falls on one place.
 
 So an update is (where something fell: what fell, elsewhere: the data), and a reduction by addition is a sum.
+Its kernel takes int32 indices only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 from ..emit import Tensor, Unsupported
 from ..layout import Graph, Value
 from ..registry import Node, computable, lowers
-from .indexing import coordinates, from_front, refuse_outside, wrapped
+from .indexing import coordinates, narrowed, wrapped
 
 NUMBERS = frozenset({"float32", "int32", "int64"})
 
@@ -19,17 +20,14 @@ NUMBERS = frozenset({"float32", "int32", "int64"})
 def scatter_elements(g: Graph, node: Node) -> Tensor:
     data, indices, updates = (node.input(i) for i in range(3))
     axis = node.axis(0)
-    at = coordinates(g, wrapped(g, indices, data.shape[axis]), axis)
+    at = coordinates(g, narrowed(g, wrapped(g, indices, data.shape[axis])), axis)
     return _scattered(g, node, data, at, updates)
 
 
 @lowers("ScatterND")
 def scatter_nd(g: Graph, node: Node) -> Tensor:
     data, indices, updates = (node.input(i) for i in range(3))
-    rows = data.shape[: indices.shape[-1]]
-    refuse_outside(indices, rows)
-    sizes = g.constant(rows, np.int32)
-    at = from_front(g, g.cast(g.tensor(indices), np.int32), sizes)
+    at = narrowed(g, wrapped(g, indices, data.shape[: indices.shape[-1]]))
     return _scattered(g, node, data, at, updates)
 
 
