@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+import onnx
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from sprue.backend import Finding, Variant
-from sprue.graph import attributes, weights
+from sprue.graph import attributes, tensors, weights
 from sprue.load import this_machine, unmet
 from sprue.passes.normal_form import nodes
 from sprue.target import Target
@@ -100,6 +101,35 @@ def deviation_findings(model: ModelProto, deviations: Collection[Deviation], rem
         for known in deviations
         if node.op_type == known.op and known.applies(node, attributes(node), constants)
     ]
+
+
+def scale_findings(model: ModelProto) -> list[Finding]:
+    """Constant scales by which runtimes cannot divide: zero, not finite, or so small that they become zero.
+
+    Not those of weights that DequantizeLinear unpacks: a channel of zeros has a scale of zero.
+    """
+    known = dict(tensors(model.graph))
+    found = []
+    for node in nodes(model.graph):
+        for name, place in _scales(node).items():
+            held = known.get(place)
+            if held is None or (node.op_type == "DequantizeLinear" and node.input[0] in known):
+                continue
+            size = np.abs(numpy_helper.to_array(held).astype(np.float32)).ravel()
+            bad = size[~((size >= np.finfo(np.float32).tiny) & np.isfinite(size))]
+            if bad.size:
+                reason = f"its {name} is {bad[0]:g}: no number that a processor divides by"
+                called = node.name or next(iter(node.output), "")
+                found.append(Finding("operator", called, node.op_type, reason, "quantize the model again"))
+    return found
+
+
+def _scales(node: NodeProto) -> dict[str, str]:
+    """What ONNX calls an input that is a quantization scale -> its name in the graph."""
+    if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type):
+        return {}
+    formal = [i.name for i in onnx.defs.get_schema(node.op_type).inputs]
+    return {n: held for n, held in zip(formal, node.input, strict=False) if held and n.endswith("_scale")}
 
 
 def has_wide_dot(target: Target) -> bool:

@@ -14,15 +14,17 @@ from sprue.passes.simplify import Simplify
 from sprue.passes.widen import Widen
 from sprue.target import Precision, Target
 
+from .._findings import scale_findings
 from . import limits
 from .golden import reference
 from .lower import Program, lower, operators
 from .machine import machine
 from .nodes import Unsupported
-from .qoperators import PLAIN
 from .read import read_graph
 from .rewrite import rewrite
 
+PAIRED = ("QLinearConv", "QLinearMatMul")
+"""They become QDQ pairs, which `rewrite.py` folds into the integer kernels."""
 FIRST_OUTPUT_ONLY = ("LayerNormalization",)
 """Of these the kernels give nothing but the first result."""
 
@@ -32,7 +34,7 @@ def shaping() -> tuple[Pass, ...]:
 
     Expanded again at the end: onnxruntime, which simplifies, writes out what it lacks itself.
     """
-    keep = tuple(sorted({*operators(), *PLAIN}))
+    keep = tuple(sorted({*operators(), *PAIRED}))
     expanded = Expand(keep=keep, batch=1, first_output_only=FIRST_OUTPUT_ONLY)
     return expanded, Widen(), Simplify(batch=1), expanded
 
@@ -81,6 +83,8 @@ def check(model: ModelProto, variant: Variant, precisions: Sequence[Precision]) 
         machine(variant.target)
     except SprueError as error:
         return [Finding("precision", "", "", error.what, error.remedy)]
+    if bad := scale_findings(model):
+        return bad
     try:
         simple = model
         for change in shaping():

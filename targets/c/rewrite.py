@@ -16,7 +16,6 @@ import numpy as np
 
 from . import ops
 from .nodes import Array, Clamp, Graph, Node, Quant, Value, usable
-from .qoperators import with_plain_operators
 
 Accepts = Callable[[Node, Graph], bool]
 
@@ -50,8 +49,7 @@ def rewrite(graph: Graph) -> Graph:
 
         x -> Q -> Conv[int8, clamp](w, b) -> DQ -> y
     """
-    graph = without_dead_nodes(graph)
-    graph = with_plain_operators(with_fused_clamps(graph), integer())
+    graph = with_fused_clamps(without_dead_nodes(graph))
     graph = with_folded_pairs(with_early_quantization(graph))
     return without_dead_nodes(with_constant_weights(graph))
 

@@ -19,7 +19,7 @@ from sprue.passes.float_region import float_region
 from sprue.passes.masks import masking_nodes
 from sprue.passes.simplify import Simplify
 
-from .._findings import flash_findings
+from .._findings import flash_findings, scale_findings
 from .._offers import FLOAT, with_feature
 from . import emulated
 
@@ -90,6 +90,8 @@ class Tflite:
             offered = ", ".join(self.precisions)
             reason = f"tflite does not offer {variant.precision}"
             return [Finding("precision", "", "", reason, f"use one of {offered}")]
+        if bad := scale_findings(model):
+            return bad
         try:
             fixed = _fixed(model)
         except SprueError as error:

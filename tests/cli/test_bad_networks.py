@@ -87,7 +87,21 @@ def beyond(op: str, indices: Any, **attributes: Any) -> ModelProto:
     return network([node(op, "h i", "y", "pick", **attributes)], {"i": np.array(indices, np.int64)})
 
 
-NOT_USABLE = "a scale of zero or nearly zero"
+def scaled_convolution(scale: float) -> ModelProto:
+    """QLinearConv over the three channels h; its own scale is the bad one."""
+    nodes = [
+        node("QuantizeLinear", "h s z", "q"),
+        node("Reshape", "q shape", "image"),
+        node("QLinearConv", "image s z k s z bad z", "made", "convolve"),
+        node("DequantizeLinear", "made s z", "real"),
+        node("Reshape", "real flat", "y"),
+    ]
+    constants: dict[str, Any] = {"s": np.float32(0.1), "z": np.int8(0), "bad": np.float32(scale)}
+    constants |= {"k": np.ones((3, 3, 1, 1), np.int8), "shape": np.array([-1, 3, 1, 1])}
+    return network(nodes, {**constants, "flat": np.array([-1, 3])})
+
+
+NOT_USABLE = "no number that a processor divides by"
 FAR = f"the index {2**40} lies outside of the 3 elements"
 WEIGHTS = (
     "limit.flash is 40; the most in node 'into' (Gemm)",
@@ -104,6 +118,9 @@ CASES: dict[str, Callable[[], Bad]] = {
     ),
     "a scale of zero": lambda: Bad(scaled(0.0), "quantize", "QuantizeLinear", (NOT_USABLE, NOT_USABLE)),
     "a subnormal scale": lambda: Bad(scaled(1e-40), "quantize", "QuantizeLinear", (NOT_USABLE, NOT_USABLE)),
+    "a scale of zero in QLinearConv": lambda: Bad(
+        scaled_convolution(0.0), "convolve", "QLinearConv", ("its y_scale is 0", "its y_scale is 0")
+    ),
     "an index beyond int32": lambda: Bad(
         beyond("Gather", [0, 1, 2**40], axis=1), "pick", "Gather", (FAR, FAR)
     ),

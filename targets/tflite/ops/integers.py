@@ -1,7 +1,8 @@
 """Quantized operators of ONNX, computed in float32 on the integers themselves.
 
-A product of two 8-bit integers has 16 bits, and float32 adds 256 of them without an error: longer sums are
-refused. The results are exactly those of ONNX; the speed is that of float32.
+A product of two 8-bit integers has 16 bits, and float32 adds 256 of them without an error, or as many more as
+constant weights leave room for; longer sums are added up in int32, part by part. So the results are exactly
+those of ONNX; the speed is that of float32.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from ..emit import Tensor, Unsupported
 from ..layout import Graph, Laid, Value, identity
 from ..registry import Node, lowers
 
-EXACT_TERMS = 256
+EXACT = 1 << 24
+"""Up to here float32 holds every integer."""
+FARTHEST = 255
+"""Of an 8-bit number from its zero point."""
+EXACT_TERMS = EXACT // (FARTHEST * FARTHEST)
 STORED = frozenset({"int8", "uint8", "int16", "uint16", "int32"})
 RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 
@@ -78,7 +83,7 @@ def _saturated(g: Graph, x: Tensor, out: Value) -> Tensor:
 
 @lowers("MatMulInteger")
 def matmul_integer(g: Graph, node: Node) -> Tensor:
-    made = _product(g, node, node.input(0), node.optional(2), node.input(1), node.optional(3))
+    made = _sums(g, node.input(0), node.optional(2), node.input(1), node.optional(3))
     return g.reshape(g.cast(made, np.int32), node.outputs[0].shape)
 
 
@@ -87,28 +92,66 @@ def qlinear_matmul(g: Graph, node: Node) -> Tensor:
     """Inputs: a, scale, zero; b, scale, zero; the scale and zero of y."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (node.input(i) for i in range(8))
     out = node.outputs[0]
-    made = _product(g, node, a, a_zero, b, b_zero)
+    made = g.cast(_sums(g, a, a_zero, b, b_zero), np.float32)
     for scale in (a_scale, b_scale, y_scale):
         _check_scale(scale)
-    scales = [_one(g, s) for s in (a_scale, b_scale, y_scale)]
+    scales = (_along(g, a_scale, a, -2), _along(g, b_scale, b, -1), _along(g, y_scale, out, None))
     made = _rounded(g, g.div(g.mul(made, g.mul(scales[0], scales[1])), scales[2]))
-    return g.reshape(_saturated(g, g.add(made, _one(g, y_zero)), out), out.shape)
+    return g.reshape(_saturated(g, g.add(made, _along(g, y_zero, out, None)), out), out.shape)
 
 
-def _product(g: Graph, node: Node, a: Value, a_zero: Value | None, b: Value, b_zero: Value | None) -> Tensor:
-    if a.rank < 2 or b.rank < 2 or a.shape[-1] > EXACT_TERMS:
-        raise Unsupported(f"an integer product over {a.shape[-1]} terms", f"use at most {EXACT_TERMS}")
-    x, y = _centred(g, a, a_zero), _centred(g, b, b_zero)
+def _sums(g: Graph, a: Value, a_zero: Value | None, b: Value, b_zero: Value | None) -> Tensor:
+    """The product around the zero points, in float32 where that is exact; else in int32, part by part."""
+    if a.rank < 2 or b.rank < 2:
+        raise Unsupported("an integer product of a vector", "give it two axes")
+    x, y = _centred(g, a, a_zero, -2), _centred(g, b, b_zero, -1)
+    terms = a.shape[-1]
+    if _farthest(x, y) < EXACT:
+        return _product(g, x, y)
+    total: Tensor | None = None
+    for start in range(0, terms, EXACT_TERMS):
+        size = min(EXACT_TERMS, terms - start)
+        rows = g.slice(x, [0] * (x.rank - 1) + [start], (*x.shape[:-1], size))
+        part = g.cast(_product(g, rows, _rows(g, y, start, size)), np.int32)
+        total = part if total is None else g.add(total, part)
+    assert total is not None
+    return total
+
+
+def _farthest(x: Tensor, y: Tensor) -> float:
+    """How far from zero a sum can be, or what is summed up on the way to it."""
+    if y.data is None:
+        return x.shape[-1] * FARTHEST * FARTHEST
+    return float(np.abs(y.data).astype(np.float64).sum(axis=-2).max(initial=0)) * FARTHEST
+
+
+def _rows(g: Graph, y: Tensor, start: int, size: int) -> Tensor:
+    if y.data is not None:
+        return g.constant(y.data[..., start : start + size, :], hint=y.name)
+    return g.slice(y, [*[0] * (y.rank - 2), start, 0], (*y.shape[:-2], size, y.shape[-1]))
+
+
+def _product(g: Graph, x: Tensor, y: Tensor) -> Tensor:
+    if y.data is not None and y.rank == 2:
+        return g.fully_connected(x, g.constant(y.data.T, hint=y.name), None)
     return g.matmul(x, y)
 
 
-def _centred(g: Graph, value: Value, zero: Value | None) -> Tensor:
+def _centred(g: Graph, value: Value, zero: Value | None, axis: int) -> Tensor:
     x = g.cast(g.tensor(value), np.float32)
-    return x if zero is None else g.sub(x, _one(g, zero))
+    if zero is None:
+        return x
+    offset = _along(g, zero, value, axis)
+    if x.data is not None and offset.data is not None:
+        return g.constant(x.data - offset.data, hint=x.name)
+    return g.sub(x, offset)
 
 
-def _one(g: Graph, value: Value) -> Tensor:
-    """One scale or zero point for the whole tensor."""
-    if math.prod(value.shape) != 1:
-        raise Unsupported("a scale for each row", "use one for the whole tensor")
-    return g.reshape(g.cast(g.tensor(value), np.float32), ())
+def _along(g: Graph, held: Value, value: Value, axis: int | None) -> Tensor:
+    """A scale or zero point as float32: one for the whole tensor, or one for each row (axis -2) or column."""
+    x = g.cast(g.tensor(held), np.float32)
+    if math.prod(held.shape) == 1:
+        return g.reshape(x, ())
+    if axis is None or held.shape != (value.shape[axis],):
+        raise Unsupported(f"scales of the shape {list(held.shape)}", "use one, or one a row or column")
+    return g.reshape(x, (held.shape[0], 1)) if axis == -2 else x

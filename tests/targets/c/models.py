@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from sprue.targets.c.check import lowered
+from sprue.targets.c.check import lowered, shaping
 from sprue.targets.c.emit import Source, emit
 
 Array = NDArray[Any]
@@ -51,6 +51,13 @@ def reference(model: ModelProto, inputs: dict[str, Array]) -> dict[str, Array]:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return dict(zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+def shaped(model: ModelProto) -> ModelProto:
+    """After the passes that a build runs before the lowering: one sample, operators that have kernels."""
+    for change in shaping():
+        model = change.apply(model, {})
+    return model
 
 
 def source(model: ModelProto, prefix: str, *, fixed_point: bool = False, vectors: bool = False) -> Source:

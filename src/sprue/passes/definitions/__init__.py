@@ -2,7 +2,8 @@
 
 One file per family. Each may have `DEFINITIONS` and `FORMS`, operator -> a function that writes it with a
 `Writer`, and raises `NotDefined` for a form that it does not cover: such a node stays as it is. `FORMS` are
-of operators that backends have kernels for, but not for these: three axes to pool over, training mode.
+of operators that backends have kernels for, but not for these (three axes to pool over, training mode), or
+for in another notation (QLinearConv).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def defined(
 ) -> list[NodeProto] | None:
     """Nodes that compute the same as `node`; None where there is no definition of this form of it."""
     name = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-    for kind in ("FORMS",) if forms_only else ("FORMS", "DEFINITIONS"):
+    for kind in ("FORMS",) if forms_only else ("DEFINITIONS", "FORMS"):
         definition = definitions(kind).get(name)
         if definition is None:
             continue
