@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sprue.errors import SprueError
 from sprue.recipe import RecipeFile
-from sprue.target import TargetFile
+from sprue.target_file import TargetFile
 from sprue.toml import MAX_BYTES, locate, read_toml, validate
 
 NAMES = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=6)

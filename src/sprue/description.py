@@ -7,17 +7,13 @@ of the ONNX model that it compiles, and writes it into the artifact: TFLite meta
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
 from sprue.canonical import canonical
 from sprue.errors import SprueError, did_you_mean
-from sprue.target import Strict
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,37 +21,6 @@ if TYPE_CHECKING:
 PROPERTY = "sprue.description"
 """The key in `ModelProto.metadata_props`."""
 MAX_LABELS_BYTES = 4 * 2**20
-
-
-class InputFile(Strict):
-    """`[input.NAME]`: what the numbers of one input of the graph are."""
-
-    description: str = ""
-    unit: str = Field("", description="what the network takes is counted in, such as dB or m/s")
-    mean: list[float] = Field(
-        default_factory=list,
-        description="the network takes (raw - mean) / std: one number, or one for each channel (axis 1)",
-    )
-    std: list[float] = Field(default_factory=list, description="as `mean`; all above zero")
-
-    @model_validator(mode="after")
-    def _both(self) -> InputFile:
-        if len(self.mean) != len(self.std):
-            raise ValueError("mean and std go together, as many of one as of the other")
-        if not all(map(math.isfinite, [*self.mean, *self.std])) or any(s <= 0 for s in self.std):
-            raise ValueError("mean and std are finite numbers, and std is above zero")
-        return self
-
-
-class OutputFile(Strict):
-    """`[output.NAME]`: what the numbers of one output of the graph are."""
-
-    description: str = ""
-    unit: str = Field("", description="what they are counted in; logits or probabilities, for example")
-    labels: list[str] | str = Field(
-        default_factory=list,
-        description="a name for each place of the last axis, in order; or a text file with one a line",
-    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ISA_FLAGS = (
 @cache
 def processor() -> str:
     """The processor's name and the ISA features that numeric libraries choose their code by."""
-    name, flags = platform.processor() or platform.machine(), set[str]()
+    name, flags = "", set[str]()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             field, _, value = line.partition(":")
@@ -36,6 +36,7 @@ def processor() -> str:
     except OSError:
         pass
     known = [flag for flag in ISA_FLAGS if flag in flags]
+    name = name or platform.processor() or platform.machine()  # which on Linux asks another program
     return f"{platform.machine()} {name} {' '.join(known)}".strip()
 
 

@@ -5,18 +5,19 @@ Loading a model here reads only the TOML; the network and the data are read by t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sprue.canonical import file_digest
-from sprue.description import Description, InputFile, Meaning, OutputFile, read_labels
+from sprue.description import Description, Meaning, read_labels
 from sprue.errors import SprueError, did_you_mean
 from sprue.judging.metric import METRICS, find_metric, is_own
-from sprue.target import Strict
+from sprue.target_file import Strict
 from sprue.toml import Document, read_toml, validate
 
 
@@ -36,6 +37,37 @@ class DataFile(Strict):
     evaluation: InnerPath = Field(description="samples and labels that every artifact is judged on")
     calibration: InnerPath | None = Field(None, description="samples that quantization ranges are taken from")
     label: str = Field("label", description="the array of the evaluation file that holds the right answers")
+
+
+class InputFile(Strict):
+    """`[input.NAME]`: what the numbers of one input of the graph are."""
+
+    description: str = ""
+    unit: str = Field("", description="what the network takes is counted in, such as dB or m/s")
+    mean: list[float] = Field(
+        default_factory=list,
+        description="the network takes (raw - mean) / std: one number, or one for each channel (axis 1)",
+    )
+    std: list[float] = Field(default_factory=list, description="as `mean`; all above zero")
+
+    @model_validator(mode="after")
+    def _both(self) -> InputFile:
+        if len(self.mean) != len(self.std):
+            raise ValueError("mean and std go together, as many of one as of the other")
+        if not all(map(math.isfinite, [*self.mean, *self.std])) or any(s <= 0 for s in self.std):
+            raise ValueError("mean and std are finite numbers, and std is above zero")
+        return self
+
+
+class OutputFile(Strict):
+    """`[output.NAME]`: what the numbers of one output of the graph are."""
+
+    description: str = ""
+    unit: str = Field("", description="what they are counted in; logits or probabilities, for example")
+    labels: list[str] | str = Field(
+        default_factory=list,
+        description="a name for each place of the last axis, in order; or a text file with one a line",
+    )
 
 
 class ModelFile(Strict):

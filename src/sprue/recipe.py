@@ -20,7 +20,8 @@ from sprue.judging.certainty import LEVELS
 from sprue.measuring.price import Price, read_prices
 from sprue.model import Model, load_model
 from sprue.quantity import parse_duration
-from sprue.target import LimitFile, Strict, Target, read_target, refuse_name
+from sprue.target import Target, read_target, refuse_name
+from sprue.target_file import LimitFile, Strict
 from sprue.toml import Document, Key, read_toml, validate
 from sprue.variant import OPTIMIZATIONS, SETTINGS, Optimization, Variant
 

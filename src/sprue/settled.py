@@ -124,8 +124,7 @@ def environment() -> str:
             for entry in entries:
                 if entry.name.endswith((".dist-info", ".egg-info")):
                     packages.append([entry.path, entry.stat().st_mtime_ns])
-    code = [str(p) for f in _code_folders() for p in sorted(f.rglob("*")) if p.suffix != ".pyc"]
-    ours = [[name, *_stamp(name)] for name in code]
+    ours = [[name, *_stamp(name)] for folder in _code_folders() for name in _code(folder)]
     variables = {k: v for k, v in os.environ.items() if k.startswith("SPRUE_") or k == "SOURCE_DATE_EPOCH"}
     driver = Path("/proc/driver/nvidia/version").exists()
     parts = [sys.version, platform.platform(), fingerprint(), sorted(packages), ours, variables, driver]
@@ -136,6 +135,12 @@ def _code_folders() -> list[Path]:
     from sprue import targets
 
     return [Path(__file__).parent, *(Path(p) for p in targets.__path__)]
+
+
+def _code(folder: Path) -> list[str]:
+    """All files below it but byte code. Plain strings: see `_stamp`."""
+    found = [f"{place}/{name}" for place, _, names in os.walk(folder) for name in names]
+    return sorted(name for name in found if not name.endswith(".pyc"))
 
 
 def _believed(file: list[Any], at: int, look: Look) -> bool:

@@ -1,6 +1,7 @@
 """A target: a place where an artifact runs. Data, not code: a new board is a new TOML file.
 
-`TargetFile` is what a person writes in `targets/<id>.toml`; `Target` is what the rest of sprue passes around.
+`TargetFile` (target_file.py) is what a person writes in `targets/<id>.toml`; `Target` is what the rest of
+sprue passes around.
 """
 
 from __future__ import annotations
@@ -8,74 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from typing import Any, Literal, get_args
 
 import sprue.targets
 from sprue.errors import SprueError, did_you_mean
-from sprue.quantity import FREQUENCY, SIZE, parse_frequency, parse_size
 from sprue.toml import Document, read_toml, validate
 
 Precision = Literal["float32", "float16", "int8-dynamic", "int8-static"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": f"^{SIZE}$", "examples": ["64 KiB"]},
-            ]
-        }
-    ),
-]
-
-Frequency = Annotated[
-    int,
-    BeforeValidator(parse_frequency),
-    WithJsonSchema({"type": "string", "pattern": f"^{FREQUENCY}$", "examples": ["120 MHz"]}),
-]
-
-
-class Strict(BaseModel):
-    """A table of a TOML file. Unknown keys are refused at every level."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class LimitFile(Strict):
-    """What an artifact may need at most. A recipe may lower a target's limits, not raise them."""
-
-    ram: Size | None = Field(None, description="read-write memory: arena, stack, static data")
-    flash: Size | None = Field(None, description="read-only memory or file size: code, weights, graph")
-
-
-class PlatformFile(Strict):
-    os: Literal["linux", "android", "ios", "macos", "windows", "none"]
-    arch: Literal["x86_64", "aarch64", "armv6m", "armv7m", "armv7em", "armv8m", "armv81m", "riscv32", "any"]
-    cpu: str = Field("", description="the compiler's name of the processor, such as cortex-m4")
-    features: list[str] = Field(default_factory=list, description="ISA features that the artifact may use")
-    clock: Frequency | None = Field(None, description="of the processor: makes seconds of estimated cycles")
-
-
-class TargetFile(Strict):
-    """`targets/<id>.toml`."""
-
-    description: str
-    family: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
-        description="targets of one family stand in for each other: a machine takes what suits it best",
-    )
-    backends: list[str] = Field(
-        min_length=1, description="backends that serve this target, the default first"
-    )
-    platform: PlatformFile
-    limit: LimitFile = Field(default_factory=lambda: LimitFile(ram=None, flash=None))
-    runner: list[str] = Field(default_factory=list, description="CI runner labels that can build and run it")
 
 
 @dataclass(frozen=True)
@@ -142,6 +83,8 @@ def load_target(name: str, project: Path | None = None, *, where: str = "") -> T
 
 def read_target(name: str, project: Path | None = None, *, where: str = "") -> tuple[Target, Document]:
     """A target and the file that it was read from. Raises SprueError as `load_target` does."""
+    from sprue.target_file import TargetFile
+
     files = target_files(project)
     if name not in files:
         raise SprueError(f"there is no target '{name}'", where=where, remedy=did_you_mean(name, files))

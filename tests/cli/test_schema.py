@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from sprue.model import ModelFile
 from sprue.recipe import RecipeFile
-from sprue.target import Strict, TargetFile
+from sprue.target_file import Strict, TargetFile
 from sprue.targets import FOLDER
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

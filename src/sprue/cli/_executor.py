@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from sprue.engine.pool import Executor
 
-PRELOAD = ("numpy", "onnx")
-"""What the first action of every build imports."""
+PRELOAD = ("numpy", "onnx", "sprue.steps", "onnxruntime")
+"""What the first actions of every build import."""
 
 kind = click.option(
     "--executor",

@@ -21,7 +21,7 @@ def command(kind: str, as_json: bool) -> None:
     from sprue.ci.shard_file import ShardFile
     from sprue.model import ModelFile
     from sprue.recipe import RecipeFile
-    from sprue.target import TargetFile
+    from sprue.target_file import TargetFile
     from sprue.trust.policy import PolicyFile
 
     kinds: dict[str, type[BaseModel]] = {

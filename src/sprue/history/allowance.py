@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sprue.quantity import SHARE, parse_share
-from sprue.target import Strict
+from sprue.target_file import Strict
 
 Share = Annotated[
     float,

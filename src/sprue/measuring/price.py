@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from sprue.errors import SprueError
-from sprue.target import Strict
+from sprue.target_file import Strict
 from sprue.toml import Document, read_toml, validate
 
 
