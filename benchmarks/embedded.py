@@ -32,10 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # run as a script: the other modules are found from the checkout's root
 
 from sprue.targets.c import BACKEND, emulator, unicorn_core  # noqa: E402
+from sprue.targets.c.artifact import write_runnable  # noqa: E402
 from sprue.targets.c.check import lowered  # noqa: E402
 from sprue.targets.c.elf import read_firmware  # noqa: E402
 from sprue.targets.c.emit import emit  # noqa: E402
-from sprue.targets.c.firmware import write_firmware  # noqa: E402
 from sprue.targets.c.machine import machine  # noqa: E402
 
 from benchmarks.embedded_models import MODELS  # noqa: E402
@@ -134,7 +134,7 @@ def write_ours(model: ModelProto, precision: Precision, out: Path) -> None:
     if program is None:
         sys.exit(f"sprue refuses: {findings}")
     out.mkdir()
-    write_firmware(out, program, emit(program), Variant(M4, "c", precision), machine(M4))
+    write_runnable(out, program, emit(program), Variant(M4, "c", precision), machine(M4))
 
 
 def write_theirs(model: ModelProto, emx: Path, ours: Path, out: Path) -> None:

@@ -107,7 +107,7 @@ class OnnxRuntime:
             there, there, "" if there else "onnxruntime not installed", "" if there else 'pip install "sprue"'
         )
 
-    def tools(self) -> dict[str, str]:
+    def tools(self, target: Target | None = None) -> dict[str, str]:
         return {package: version(package) for package in ("onnx", "onnxruntime")}
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:

@@ -119,7 +119,7 @@ class OpenVino:
             install='pip install "sprue[openvino]"' if missing else "",
         )
 
-    def tools(self) -> dict[str, str]:
+    def tools(self, target: Target | None = None) -> dict[str, str]:
         return {package: version(package) for package in ("nncf", "onnx", "openvino")}
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:

@@ -180,8 +180,11 @@ class Backend(Protocol):
     def available(self) -> Availability:
         """Cheap when its packages are absent; anything that could crash is probed in a subprocess."""
 
-    def tools(self) -> dict[str, str]:
-        """Versions of what the artifact depends on. Cheap: package metadata, not imports."""
+    def tools(self, target: Target | None = None) -> dict[str, str]:
+        """Versions of what an artifact for this target, and the verdict on it, depends on; None: any target.
+
+        Cheap: package metadata, not imports.
+        """
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
         """What is worth trying for such a graph on such a target, what is likeliest to pay first.

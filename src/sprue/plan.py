@@ -342,7 +342,7 @@ def measure(made: Plan, choice: Choice, passed: Collection[Planned], native: Col
 def memory(made: Plan, planned: Planned) -> Action:
     """How much memory a process needs that loads and runs one artifact. It must run natively here."""
     inputs = {"artifact": Output(planned.compile), "samples": Output(made.reference, "samples.npz")}
-    tools = {**backend_tools(planned.variant.backend), "machine": fingerprint()}
+    tools = {**_tools(planned.variant), "machine": fingerprint()}
     name = f"{made.recipe.name}/{planned.choice.target.id}/{planned.variant.id}/memory"
     action = _action(name, "measure_memory", inputs, _variant_params(planned.variant), tools)
     return replace(action, timeout=made.timeout)
@@ -363,7 +363,7 @@ def _variant_params(variant: Variant) -> dict[str, Any]:
 
 
 def _tools(variant: Variant) -> Mapping[str, str]:
-    return backend_tools(variant.backend)
+    return backend_tools(variant.backend, variant.target)
 
 
 def _action(

@@ -120,7 +120,7 @@ def _target(target: TargetBuild, contract: Contract) -> dict[str, Any]:
         "os": where.os,
         "arch": where.arch,
         "variant": variant.id,
-        "runtime": backend.tools(),
+        "runtime": backend.tools(where),
         "contract": contract_json(contract),
         "entry": f"targets/{where.id}/artifact/{backend.entry(variant)}",
         "state": kept.result.state,

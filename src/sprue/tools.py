@@ -13,6 +13,7 @@ from pathlib import Path
 import sprue.targets
 from sprue.backend import find, homes
 from sprue.canonical import canonical, digest, file_digest
+from sprue.target import Target
 
 STEPPED = ("choosing", "judging", "measuring")
 """Folders that steps call into. Passes and backends stand in the keys of those who use them."""
@@ -24,10 +25,10 @@ def packages(*names: str) -> dict[str, str]:
 
 
 @cache
-def backend_tools(name: str) -> Mapping[str, str]:
+def backend_tools(name: str, target: Target) -> Mapping[str, str]:
     """Asked once a build: nothing is installed while it runs, and package metadata are slow to read."""
     backend = find(name)
-    return backend.tools() | {"backend": str(backend.version), "code": _backend_code(name)}
+    return backend.tools(target) | {"backend": str(backend.version), "code": _backend_code(name)}
 
 
 @cache

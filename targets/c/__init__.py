@@ -1,17 +1,21 @@
-"""ONNX -> freestanding C99 for microcontrollers: weights in flash, one static arena, no heap.
+"""ONNX -> freestanding C99 for microcontrollers and hosts: constant weights, one static arena, no heap.
 
 The pipeline: `read` (ONNX -> Graph), `rewrite` (QDQ pairs and activations move into their nodes), `lower`
 (nodes -> calls of C kernels, one module of `ops/` per operator family; tensors -> arena, `memory`), `emit` (C
-text), `firmware` and `project` (the artifact's folder), `toolchain` (zig), `device` (an artifact on an
-`emulator`; `cycles` estimates a Cortex-M4's). `check` says what cannot work, `predict` what will be needed.
+text), `artifact` and `project` (its folder) with `firmware` or, for a host, `library`, made by `toolchain`
+(zig); `device` (an artifact on an `emulator`; `cycles` estimates a Cortex-M4's) and `host`. `check` says what
+cannot work, `predict` what will be needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sprue.targets._findings import execution
 
 from sprue.backend import Availability, Contract, Finding, Offer, Pass, Prediction, Variant
 from sprue.errors import SprueError
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from sprue.target import Precision, Target
 
     from .device import Device
+    from .host import HostLibrary
 
 INSTALL = "pip install 'sprue[embedded]'"
 
@@ -52,8 +57,8 @@ class CBackend:
             return Availability(True, True, lacking, qemu.INSTALL)
         return Availability(True, True)
 
-    def tools(self) -> dict[str, str]:
-        """QEMU is one of them: with it a verdict may be another."""
+    def tools(self, target: Target | None = None) -> dict[str, str]:
+        """QEMU is one of them where only that runs the target: with it a verdict may be another."""
         from . import qemu
 
         found = {}
@@ -62,7 +67,7 @@ class CBackend:
                 found[package] = version(package)
             except PackageNotFoundError:
                 continue
-        there = qemu.version(qemu.ARM)
+        there = qemu.version(qemu.ARM) if target is None or _only_by_qemu(target) else None
         return found | ({qemu.ARM: there} if there else {})
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
@@ -98,9 +103,9 @@ class CBackend:
         return prepare(model, variant, self.passes(variant), calibration)
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        from .artifact import write_artifact
         from .check import lowered_for
         from .emit import emit
-        from .firmware import write_artifact
         from .machine import machine
 
         processor = machine(variant.target)
@@ -111,17 +116,42 @@ class CBackend:
             raise SprueError(first.reason, where=where, remedy=first.remedy)
         write_artifact(out, model, program, emit(program), variant, processor, calibration)
 
-    def load(self, artifact: Path, variant: Variant) -> Device:
-        """Emulated by unicorn, or by QEMU where unicorn does not know the core; else with a stand-in."""
-        from .device import load
+    def load(self, artifact: Path, variant: Variant) -> Device | HostLibrary:
+        """On a microcontroller's emulator, or on this machine if it is of the target's kind."""
+        from . import device, host
 
-        return load(artifact, variant.target)
+        if self._hosted(variant):
+            return host.load(artifact, variant.target, native=execution(_needing(variant)) == "native")
+        return device.load(artifact, variant.target)
 
     def entry(self, variant: Variant) -> str:
-        return "firmware.elf"
+        return "libmodel.so" if self._hosted(variant) else "firmware.elf"
 
     def contract(self, artifact: Path, variant: Variant) -> Contract:
-        return Contract({}, variant.target.features)
+        loader = Path(__file__).with_name("deployed.py") if self._hosted(variant) else None
+        return Contract({}, _needing(variant).target.features, loader=loader)
+
+    def _hosted(self, variant: Variant) -> bool:
+        from .machine import machine
+
+        return machine(variant.target).hosted
+
+
+def _only_by_qemu(target: Target) -> bool:
+    from .machine import machine
+
+    try:
+        processor = machine(target)
+    except SprueError:  # `check` says so
+        return False
+    return processor.unicorn is None and processor.qemu is not None
+
+
+def _needing(variant: Variant) -> Variant:
+    """With the processor features that the code uses beside those that the target names."""
+    from .machine import machine
+
+    return replace(variant, target=replace(variant.target, features=machine(variant.target).needs))
 
 
 BACKEND = CBackend()

@@ -19,9 +19,10 @@ from sprue.errors import SprueError
 from sprue.target import Target
 
 from . import qemu
-from .elf import Firmware, read_firmware
+from .artifact import Reported, read_report
+from .elf import Firmware, Port, read_firmware
 from .emulator import Emulator
-from .firmware import FIRMWARE, Reported, read_report, rebuilt
+from .firmware import FIRMWARE, rebuilt
 from .machine import machine, stand_in
 from .unicorn_core import UnicornCore
 
@@ -67,7 +68,7 @@ class Device:
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
         """[samples, ...] in and out. Raises CheckError when the firmware crashes or hangs."""
-        checked = {p.name: self._samples(inputs, p.name) for p in self._firmware.inputs}
+        checked = {p.name: fitting(p, inputs) for p in self._firmware.inputs}
         count = min((len(a) for a in checked.values()), default=0)
         rows = [self._emulator.run({n: a[i] for n, a in checked.items()}) for i in range(count)]
         return {
@@ -106,9 +107,7 @@ class Device:
         """Exact instructions of each kernel's call; what `run` itself needs to call them is left out."""
         if self.execution == "stand-in":
             return ()
-        counted = self._emulator.count_calls(
-            {p.name: self._samples(sample, p.name)[0] for p in self._firmware.inputs}
-        )
+        counted = self._emulator.count_calls({p.name: fitting(p, sample)[0] for p in self._firmware.inputs})
         if len(counted) != len(self._reported.steps):
             raise SprueError(
                 f"the firmware makes {len(counted)} calls, its report names {len(self._reported.steps)}",
@@ -119,16 +118,16 @@ class Device:
             for (node, op), count in zip(self._reported.steps, counted, strict=True)
         )
 
-    def _samples(self, inputs: Samples, name: str) -> NDArray[np.generic]:
-        port = next(p for p in self._firmware.inputs if p.name == name)
-        if name not in inputs:
-            raise SprueError(
-                f"the input '{name}' is missing", remedy=f"given: {', '.join(sorted(inputs)) or 'nothing'}"
-            )
-        array = inputs[name]
-        if array.dtype != port.dtype or array.shape[1:] != port.shape[1:]:
-            raise SprueError(
-                f"the input '{name}' is {array.dtype}{list(array.shape)}, "
-                f"the firmware takes {port.dtype}[samples, {', '.join(map(str, port.shape[1:]))}]"
-            )
-        return array
+
+def fitting(port: Port, inputs: Samples) -> NDArray[np.generic]:
+    """The array for an input, [samples, ...]. Raises SprueError if it is missing or of another form."""
+    if port.name not in inputs:
+        given = ", ".join(sorted(inputs)) or "nothing"
+        raise SprueError(f"the input '{port.name}' is missing", remedy=f"given: {given}")
+    array = inputs[port.name]
+    if array.dtype != port.dtype or array.shape[1:] != port.shape[1:]:
+        raise SprueError(
+            f"the input '{port.name}' is {array.dtype}{list(array.shape)}, "
+            f"the artifact takes {port.dtype}[samples, {', '.join(map(str, port.shape[1:]))}]"
+        )
+    return array

@@ -1,10 +1,12 @@
-"""Machine code as instructions: where they begin, and which ones jump. Thumb and RISC-V, 16 and 32 bits."""
+"""Machine code as instructions: where they begin, and which ones jump. Thumb, RISC-V: 16 or 32 bits; 64-bit
+Arm: 32.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .machine import ARM
+from .machine import ARM, ARM64
 
 
 def split(code: bytes, isa: str) -> Iterator[int]:
@@ -14,14 +16,20 @@ def split(code: bytes, isa: str) -> Iterator[int]:
     """
     at = 0
     while at < len(code):
-        long = code[at + 1] >> 3 >= 0b11101 if isa == ARM.name else code[at] & 3 == 3
+        if isa == ARM64.name:
+            long = True
+        else:
+            long = code[at + 1] >> 3 >= 0b11101 if isa == ARM.name else code[at] & 3 == 3
         size = 4 if long else 2
         yield int.from_bytes(code[at : at + size], "little")
         at += size
 
 
 def jumps(instruction: int, isa: str) -> bool:
-    """Whether it always goes elsewhere and leaves no way back: `b`, and on RISC-V `j` and `jr`."""
+    """Whether it always goes elsewhere and leaves no way back: `b`, on 64-bit Arm `br`, and on
+    RISC-V `j` and `jr`."""
+    if isa == ARM64.name:
+        return instruction & 0xFC000000 == 0x14000000 or instruction & 0xFFFFFC1F == 0xD61F0000
     if isa == ARM.name:
         short, first, second = instruction, instruction & 0xFFFF, instruction >> 16
         if second:

@@ -26,7 +26,8 @@ class Isa:
 
     `elf`: e_machine in an ELF header. `mark`: added to the address of a function (1: Thumb code). `result`,
     `stack`, `link`, `counter`: the registers of a function's result, the stack, the return address and the
-    next instruction. `boot`: the start-up's template. `gcc`: what Debian calls the compiler.
+    next instruction. `boot`: the start-up's template; "" where an operating system starts programs, and the
+    artifact is a shared library. `gcc`: what Debian calls the compiler.
     """
 
     name: str
@@ -54,6 +55,17 @@ RISCV = Isa(
 )  # fmt: skip
 """Memory as on QEMU's `virt`, which starts at the lower of the two."""
 
+X86_64 = Isa(
+    "x86_64", 62, 0, Register("RAX", 0), Register("RSP", 7), Register("RIP", 16), Register("RIP", 16),
+    "", "x86_64-linux-gnu-gcc", 0, 0,
+)  # fmt: skip
+"""Runs natively or not at all: unicorn knows no AVX."""
+
+ARM64 = Isa(
+    "arm64", 183, 0, Register("X0", 0), Register("SP", 31), Register("LR", 30), Register("PC", 32),
+    "", "aarch64-linux-gnu-gcc", 0, 0,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Board:
@@ -71,7 +83,7 @@ class Core:
 
     `lacking`: what GCC's `-mcpu` needs for a feature that the target does not list. `abi`: of zig and GCC,
     where it does not follow from the features. `floats`: a floating point unit that is no separate feature.
-    `like`: the core that stands in for one that unicorn does not know.
+    `like`: the core that stands in for one that unicorn does not know. `lanes`: see Machine.
     """
 
     isa: Isa
@@ -83,16 +95,22 @@ class Core:
     abi: tuple[str, ...] = ()
     floats: bool = False
     like: tuple[str, str] | None = None
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
 class Feature:
-    """An ISA feature of a target file, as zig and GCC are told of it. `unicorn`: whether that knows it."""
+    """An ISA feature of a target file, as zig and GCC are told of it. `unicorn`: whether that knows it.
+
+    `lanes`: see Machine. `brings`: features that every processor with it has, and that the code uses, too.
+    """
 
     zig: str
     gcc: tuple[str, ...] = ()
     floats: bool = False
     unicorn: bool = True
+    lanes: int = 1
+    brings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,9 @@ class Machine:
     """A core with its features: what compilers, emulators and CMake need.
 
     `floats`: whether it computes floats itself. `vectors`: whether it multiplies sixteen bytes at once.
-    `unicorn`: its model of the core, None where that is not known or lacks a feature: then only QEMU runs it.
+    `lanes`: float32 numbers in a vector register; 1: kernels are written for scalar registers. `needs`: the
+    features of the target, and what they bring. `unicorn`: its model of the core, None where that is not
+    known or lacks a feature: then only QEMU, or a machine of the kind, runs it.
     """
 
     cpu: str
@@ -110,8 +130,15 @@ class Machine:
     gcc: tuple[str, ...]
     floats: bool
     vectors: bool
+    lanes: int
+    needs: tuple[str, ...]
     unicorn: str | None
     qemu: Board | None
+
+    @property
+    def hosted(self) -> bool:
+        """Whether an operating system loads the artifact."""
+        return not self.isa.boot
 
 
 def _mps(machine: str, *, size: int = 4 * 2**20) -> Board:
@@ -149,6 +176,8 @@ CORES: dict[tuple[str, str], Core] = {
         RISCV, "generic_rv32+m+a+f+c", ("-march=rv32imafc", "-misa-spec=2.2"), "SIFIVE_U34", _virt("d"),
         abi=("-mabi=ilp32f",), floats=True,
     ),
+    ("x86_64", ""): Core(X86_64, "x86_64", ("-march=x86-64",), None, floats=True, lanes=4),
+    ("aarch64", ""): Core(ARM64, "generic", ("-march=armv8-a",), "A72", floats=True, lanes=4),
 }  # fmt: skip
 """(arch, cpu) of a target file -> core. `-misa-spec=2.2` counts the control registers to I, as zig does."""
 
@@ -157,6 +186,14 @@ FEATURES = {
     "fpv4-sp": Feature("vfp4d16sp", ("-mfpu=fpv4-sp-d16",), floats=True),
     "fpv5-sp": Feature("fp_armv8d16sp", ("-mfpu=fpv5-sp-d16",), floats=True),
     "mve": Feature("mve_fp", unicorn=False),
+    "asimd": Feature("neon"),
+    "avx2": Feature("avx2+fma", ("-mavx2", "-mfma"), lanes=8, brings=("fma",)),
+    "avx512-vnni": Feature(
+        "avx512f+avx512bw+avx512dq+avx512vl+avx512vnni",
+        ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+        lanes=16,
+        brings=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+    ),
 }
 """Feature of a target file -> flags. `mve`: Helium, integers and floats. Without a floating point unit, sums
 of 8-bit tensors are multiplied in fixed point, and floats are computed by the compiler's library."""
@@ -178,6 +215,12 @@ def machine(target: Target) -> Machine:
                 where=f"target '{target.id}'",
                 remedy=did_you_mean(name, FEATURES),
             )
+    if not core.isa.boot and target.os != "linux":
+        raise SprueError(
+            f"the C backend makes shared libraries for linux, not for {target.os}",
+            where=f"target '{target.id}'",
+            remedy="build the CMake project of a linux target there",
+        )
     features = [FEATURES[name] for name in target.features]
     floats = core.floats or any(f.floats for f in features)
     cpu, *others = core.gcc
@@ -186,16 +229,20 @@ def machine(target: Target) -> Machine:
     if core.isa is ARM:
         triple = "thumb-freestanding-eabihf" if floats else "thumb-freestanding-eabi"
         flags = ("-mthumb", f"-mfloat-abi={'hard' if floats else 'soft'}", *flags)
-    else:
+    elif core.isa is RISCV:
         triple = "riscv32-freestanding-none"
+    else:
+        triple = f"{target.arch}-linux-musl"
     return Machine(
-        target.cpu,
+        target.cpu or target.arch,
         core.isa,
         triple,
         (f"-mcpu={'+'.join((core.zig, *(f.zig for f in features)))}", *core.abi),
         (cpu, *others, *flags, *core.abi),
         floats,
-        floats and "mve" in target.features,
+        not core.isa.boot or (floats and "mve" in target.features),
+        max([core.lanes, *(f.lanes for f in features)]),
+        tuple(dict.fromkeys([*target.features, *(name for f in features for name in f.brings)])),
         core.unicorn if all(f.unicorn for f in features) else None,
         core.qemu,
     )

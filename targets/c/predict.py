@@ -1,4 +1,5 @@
-"""What an artifact will need, before it is built: from the firmware that the build would link, run once.
+"""What an artifact will need, before it is built: from the firmware that the build would link, run once; a
+host's library is linked, and not run.
 
 Arena and weights are known from the lowered graph; how large the code becomes only its compiler knows, and
 how many instructions it takes only a processor. Both answer in less time than any model of them would take to
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from sprue.backend import Pass, Prediction, Profile, Variant
 
-from . import limits, unicorn_core
+from . import host, limits, unicorn_core
+from .artifact import write_runnable
 from .check import lowered_for
 from .device import load
 from .elf import read_firmware
 from .emit import emit
-from .firmware import FIRMWARE, write_firmware
+from .firmware import FIRMWARE
 from .lower import Program
 from .machine import machine
 
@@ -65,7 +67,7 @@ def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Pr
     if found:
         return Prediction(Profile(least.flash, least.ram, notes=notes), tuple(found), least=True)
     with tempfile.TemporaryDirectory(prefix="sprue-predict-") as folder:
-        write_firmware(Path(folder), program, emit(program), variant, machine(variant.target))
+        write_runnable(Path(folder), program, emit(program), variant, machine(variant.target))
         told = _profile(Path(folder), variant)
     assert told.flash is not None
     assert told.ram is not None
@@ -75,7 +77,9 @@ def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Pr
 
 
 def _profile(artifact: Path, variant: Variant) -> Profile:
-    """As `Device.profile` has it; without unicorn, what can be read off the firmware."""
+    """As `Device.profile` has it; without unicorn, and of a host's library, what can be read off the file."""
+    if machine(variant.target).hosted:
+        return host.profile(artifact)
     if unicorn_core.available():
         return load(artifact, variant.target).profile()
     firmware = read_firmware(artifact / FIRMWARE)

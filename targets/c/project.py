@@ -2,10 +2,12 @@
 
 src/            the model: model.c, model.h. All that a program of one's own needs
 test/           golden vectors, as a program for a host and as a function for a device
-CMakeLists.txt  static or shared library, self-test, firmware, JNI
+CMakeLists.txt  static or shared library, self-test, JNI; for a microcontroller its firmware
 zephyr/         module.yml, CMakeLists.txt, Kconfig
 library.properties, examples/    an Arduino library
 java/           sprue/Model.java, its JNI bridge and header
+
+zephyr/, library.properties and examples/ are for microcontrollers only.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from pathlib import Path
 from .emit import Port, Source, render
 from .literals import comment
 from .machine import Machine
+
+PREFIX = "model"
+"""Begins every public name."""
 
 JAVA = {
     "float16": "short", "float32": "float", "float64": "double",
@@ -73,27 +78,38 @@ class JavaPort:
         return re.sub(r'[^ -~]|["\\?]', "?", self.name)
 
 
-def write_project(out: Path, source: Source, machine: Machine, graph: str, prefix: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """The same bytes on every system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_project(out: Path, source: Source, machine: Machine, graph: str) -> None:
     """Write everything but the sources themselves. Deterministic."""
     title = " ".join("".join(c if c.isprintable() else " " for c in graph).split()) or "a model"
     shared = {
-        "graph": title, "prefix": prefix, "guard": prefix.upper(), "arena": source.arena_bytes,
+        "graph": title, "prefix": PREFIX, "guard": PREFIX.upper(), "arena": source.arena_bytes,
         "constants_bytes": source.constants_bytes, "gcc": machine.gcc, "compiler": machine.isa.gcc,
-        "floats": machine.floats,
+        "floats": machine.floats, "hosted": machine.hosted,
         "inputs": source.inputs, "outputs": source.outputs,
     }  # fmt: skip
     files = {
         "CMakeLists.txt": render("CMakeLists.txt.j2", shared),
+        **_java(source, title, PREFIX),
+        **({} if machine.hosted else _embedded(shared, title)),
+    }
+    for name, text in files.items():
+        write_text(out / name, text)
+
+
+def _embedded(shared: Mapping[str, object], title: str) -> Mapping[str, str]:
+    return {
         "zephyr/module.yml": render("module.yml.j2", shared),
         "zephyr/CMakeLists.txt": render("zephyr_cmake.j2", shared),
         "zephyr/Kconfig": render("Kconfig.j2", {**shared, "graph": re.sub(r'["\\$]', "?", title)}),
         "library.properties": render("library.properties.j2", shared),
         "examples/run/run.ino": render("sketch.ino.j2", shared),
-        **_java(source, title, prefix),
     }
-    for name, text in files.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _java(source: Source, title: str, prefix: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""zig as a C cross compiler: sources in a folder -> firmware.elf beside them.
+"""zig as a C cross compiler: sources in a folder -> a firmware or a shared library beside them.
 
 zig comes from PyPI (`ziglang`), brings clang and lld for every processor, and needs nothing of the system.
 """
@@ -19,10 +19,12 @@ TIMEOUT = 300
 """Seconds. The longest step is zig's first build of its runtime library for a processor."""
 
 FLAGS = (
-    "-std=c99", "-O2", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-strict-aliasing",
+    "-std=c99", "-g0", "-ffreestanding", "-fno-sanitize=all", "-fno-strict-aliasing",
     "-ffp-contract=off", "-fno-math-errno", "-fomit-frame-pointer", "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
 """`-ffp-contract=off`: what is fused is written as such (runtime/fma.c), so all compilers agree."""
+LIBRARY = ("-O3", "-fPIC", "-shared", "-Wl,-z,defs", "-Wl,-soname,libmodel.so")
+"""`-z defs`: it must need nothing of any other library."""
 
 
 def available() -> bool:
@@ -41,20 +43,38 @@ def build_firmware(
 
     Raises SprueError with the compiler's first error.
     """
+    script = [f"-Wl,-T,{linker_script}", "-Wl,-e,sprue_reset"]
+    _build(folder, sources, machine, include, ["-O2", *script], elf)
+
+
+def build_library(
+    folder: Path, sources: Sequence[str], machine: Machine, include: Sequence[str], library: str
+) -> None:
+    """A shared library for a host, vectorised; as `build_firmware` otherwise."""
+    _build(folder, sources, machine, include, LIBRARY, library)
+
+
+def _build(
+    folder: Path,
+    sources: Sequence[str],
+    machine: Machine,
+    include: Sequence[str],
+    how: Sequence[str],
+    made: str,
+) -> None:
     command = [
         str(_zig()), "cc", "-target", machine.triple, *machine.zig, *FLAGS,
-        *(f"-I{path}" for path in include),
-        "-nostdlib", f"-Wl,-T,{linker_script}", "-Wl,-e,sprue_reset", "-Wl,--gc-sections", "-Wl,-s",
-        "-o", elf, *sources,
+        *(f"-I{path}" for path in include), *how,
+        "-nostdlib", "-Wl,--gc-sections", "-Wl,-s", "-o", made, *sources,
     ]  # fmt: skip
     done = _run(command, folder)
-    if done.returncode and "undefined symbol: __" in done.stderr:
-        # 64-bit division and double precision call the compiler's runtime library
+    if done.returncode and "undefined symbol: " in done.stderr:
+        # 64-bit division, double precision and memcpy call the compiler's runtime library
         done = _run([*command, "-rtlib=compiler-rt"], folder)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line]
         raise SprueError(
-            f"zig could not build the firmware: {(lines or ['no message'])[0]}",
+            f"zig could not build {made}: {(lines or ['no message'])[0]}",
             where=str(folder),
             remedy="this is a bug of sprue, unless zig itself fails: try `python -m ziglang version`",
         )

@@ -19,12 +19,14 @@ from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
 from .instructions import jumps, split
-from .machine import ARM, Machine, Register
+from .machine import ARM, ARM64, Machine, Register
 
 if TYPE_CHECKING:
     from unicorn import Uc
 
 PAGE = 4096
+FLOATS = Register("CPACR_EL1", -1)
+"""Whose bits 20 and 21 let programs use the floating point unit of a 64-bit Arm."""
 BUDGET = 2**30
 """Blocks of instructions after which a counted run is given up."""
 
@@ -143,6 +145,9 @@ class UnicornCore:
         self._uc = uc = self._made()
         try:
             self._map(uc)
+            if self._machine.hosted:  # by an operating system, which has turned floats on
+                self._set(FLOATS, 3 << 20)
+                return uc
             entry = self._entry(uc)
             uc.emu_start(entry, self._idle, timeout=emulator.SECONDS * 1_000_000)
             if self._get(self._isa.counter) != self._idle:
@@ -156,7 +161,9 @@ class UnicornCore:
     def _made(self) -> Uc:
         from unicorn import (
             UC_ARCH_ARM,
+            UC_ARCH_ARM64,
             UC_ARCH_RISCV,
+            UC_MODE_ARM,
             UC_MODE_MCLASS,
             UC_MODE_RISCV32,
             UC_MODE_THUMB,
@@ -166,6 +173,10 @@ class UnicornCore:
         if self._isa is ARM:
             uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
             uc.ctl_set_cpu_model(getattr(_constants(ARM.name), f"UC_CPU_ARM_{self._machine.unicorn}"))
+            return uc
+        if self._isa is ARM64:
+            uc = Uc(UC_ARCH_ARM64, UC_MODE_ARM)
+            uc.ctl_set_cpu_model(getattr(_constants(ARM64.name), f"UC_CPU_ARM64_{self._machine.unicorn}"))
             return uc
         uc = Uc(UC_ARCH_RISCV, UC_MODE_RISCV32)
         uc.ctl_set_cpu_model(getattr(_constants("riscv"), f"UC_CPU_RISCV32_{self._machine.unicorn}"))

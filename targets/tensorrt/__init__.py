@@ -45,7 +45,7 @@ class TensorRT:
             return Availability(True, False, missing=here.missing, install=INSTALL)
         return Availability(compiles=True, executes=True)
 
-    def tools(self) -> dict[str, str]:
+    def tools(self, target: Target | None = None) -> dict[str, str]:
         """onnxruntime makes the golden outputs; TensorRT and the GPU count only where an engine is built."""
         from .artifact import freezes_rtx
 

@@ -57,7 +57,7 @@ class Tflite:
         named = ", ".join(p.replace("_", "-") for p in missing)
         return Availability(there, there, named, "" if there else 'pip install "sprue[mobile]"')
 
-    def tools(self) -> dict[str, str]:
+    def tools(self, target: Target | None = None) -> dict[str, str]:
         found = {}
         for package in PACKAGES:
             try:

@@ -37,7 +37,7 @@ class Null:
     def available(self) -> Availability:
         return Availability(compiles=True, executes=True)
 
-    def tools(self) -> dict[str, str]:
+    def tools(self, target: Target | None = None) -> dict[str, str]:
         return {"onnx": version("onnx")}
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:

@@ -53,7 +53,7 @@ WRITTEN: dict[str, tuple[str, str, str, str]] = {
         RECIPE,
         '"onnxruntime"',
         '"onnxruntme"',
-        "not served by a backend 'onnxruntme'\n  did you mean 'onnxruntime'? allowed: onnxruntime, openvino",
+        "not served by a backend 'onnxruntme'\n  did you mean 'onnxruntime'? allowed: c,",
     ),
     "a target": (
         RECIPE,

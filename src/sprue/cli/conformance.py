@@ -114,9 +114,12 @@ def _chosen(cases: list[Listed], operators: tuple[str, ...]) -> list[Listed]:
 
 
 def _versions(backend: str) -> dict[str, str]:
+    from sprue.conformance.judge import target_of
     from sprue.tools import backend_tools, packages
 
-    tools = {k: v for k, v in backend_tools(backend).items() if k not in ("code", "backend")}
+    tools = {
+        k: v for k, v in backend_tools(backend, target_of(backend)).items() if k not in ("code", "backend")
+    }
     return {**tools, **packages("onnx")}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sprue.canonical import canonical, parse
+from sprue.conformance.judge import target_of
 from sprue.engine.action import Action, Output
 from sprue.engine.cache import Cache
 from sprue.engine.pool import Executor
@@ -54,7 +55,7 @@ def ran(
 ) -> dict[str, Ran]:
     """What becomes of each case in one backend, by name. `timeout` in seconds for each."""
     made = _cases()
-    tools = {**made.tools, **backend_tools(backend)}
+    tools = {**made.tools, **backend_tools(backend, target_of(backend))}
     step = "sprue.conformance.actions:run_case"
     actions = {
         case.name: Action(

@@ -132,7 +132,7 @@ class Observer:
                 "tensors": Output(needed[0].name, "tensors.npz"),
                 **inputs,
             },
-            _tools() | dict(backend_tools(variant.backend)),
+            _tools() | dict(backend_tools(variant.backend, variant.target)),
             timeout=self.plan.timeout,
         )
         outcome = self._run([*needed, action])[action.name]

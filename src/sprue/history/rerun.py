@@ -145,7 +145,7 @@ class Rerun:
         return self._named(replace(action, inputs=inputs, params=params), step)
 
     def _named(self, action: Action, step: str) -> Action:
-        tools = {**action.tools, **backend_tools(self.how["backend"])}
+        tools = {**action.tools, **backend_tools(self.how["backend"], self.kept.planned.variant.target)}
         return replace(action, name=self._name(step), tools=tools)
 
     def _variant(self, new: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,6 +228,12 @@ def test_without_qemu_another_core_stands_in_and_nothing_is_called_executed(
         version.cache_clear()
 
 
+def test_the_version_of_qemu_enters_the_keys_of_no_board_that_unicorn_runs() -> None:
+    assert "qemu-system-arm" not in BACKEND.tools(load_target("cortex-m4"))
+    assert "qemu-system-arm" not in BACKEND.tools(load_target("linux-aarch64"))
+    assert BACKEND.tools(load_target("cortex-m55")) == BACKEND.tools()
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [(0xDEFF, "crashes on the emulated cortex-m55"), (0xE7FE, "does not finish on the emulated cortex-m55")],
