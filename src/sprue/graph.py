@@ -7,10 +7,10 @@ gives the same bytes, whichever machine exported it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -162,6 +162,42 @@ def opset(model: ModelProto) -> int:
 
 def attributes(node: NodeProto) -> dict[str, object]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+class Attributed:
+    """What holds a node's `attributes`, and reads each as the kind that it must be of.
+
+    One of another kind raises `refusal`, whose first argument is what is wrong.
+    """
+
+    attributes: Mapping[str, object]
+    refusal: ClassVar[type[Exception]] = ValueError
+
+    def integer(self, name: str, default: int = 0) -> int:
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int):
+            raise self.refusal(f"the attribute '{name}' is not an integer")
+        return value
+
+    def real(self, name: str, default: float = 0.0) -> float:
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int | float):
+            raise self.refusal(f"the attribute '{name}' is not a number")
+        return float(value)
+
+    def integers(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
+        value = self.attributes.get(name, default)
+        if not isinstance(value, list | tuple | range):
+            raise self.refusal(f"the attribute '{name}' is not a list of integers")
+        return tuple(int(v) for v in value)
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.attributes.get(name, default)
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        if not isinstance(value, str):
+            raise self.refusal(f"the attribute '{name}' is not a text")
+        return value
 
 
 def with_batch(model: ModelProto, batch: int) -> ModelProto:

@@ -6,11 +6,14 @@ one `Node` to `Step`s: calls of C functions rendered from a template, or an alia
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sprue.graph import Attributed
 
 Array = NDArray[np.generic]
 
@@ -115,7 +118,7 @@ class Attributes(Mapping[str, object]):
 
 
 @dataclass(frozen=True)
-class Node:
+class Node(Attributed):
     """One operator.
 
     `clamp`: a fused activation. `quants`: input position -> quantization of that input, which is then the
@@ -131,6 +134,8 @@ class Node:
     quants: Mapping[int, Quant] = field(default_factory=dict)
     result: Quant | None = None
 
+    refusal: ClassVar[type[Exception]] = Unsupported
+
     @property
     def quantized(self) -> bool:
         return bool(self.quants) or self.result is not None
@@ -142,32 +147,6 @@ class Node:
 
     def has(self, position: int) -> bool:
         return position < len(self.inputs) and self.inputs[position] != ""
-
-    def integer(self, name: str, default: int) -> int:
-        value = self.attributes.get(name, default)
-        if not isinstance(value, int):
-            raise Unsupported(f"the attribute '{name}' is not an integer")
-        return value
-
-    def real(self, name: str, default: float) -> float:
-        value = self.attributes.get(name, default)
-        if not isinstance(value, int | float):
-            raise Unsupported(f"the attribute '{name}' is not a number")
-        return float(value)
-
-    def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
-        value = self.attributes.get(name, default)
-        if not isinstance(value, list | tuple):
-            raise Unsupported(f"the attribute '{name}' is not a list of integers")
-        return tuple(int(v) for v in value)
-
-    def text(self, name: str, default: str) -> str:
-        value = self.attributes.get(name, default)
-        if isinstance(value, bytes):
-            return value.decode(errors="replace")
-        if not isinstance(value, str):
-            raise Unsupported(f"the attribute '{name}' is not a text")
-        return value
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
+
+from sprue.graph import Attributed
 
 from . import ops
 from .emit import Tensor, Unsupported
@@ -16,15 +19,17 @@ from .layout import Graph, Laid, Value
 
 
 @dataclass(frozen=True)
-class Node:
+class Node(Attributed):
     """An ONNX node with its inputs resolved. An absent optional input is None; `outputs` are not yet made."""
 
     op: str
     name: str
     opset: int
     inputs: list[Value | None]
-    attributes: dict[str, object]
+    attributes: Mapping[str, object]
     outputs: list[Value]
+
+    refusal: ClassVar[type[Exception]] = Unsupported
 
     def input(self, index: int) -> Value:
         """A required input."""
@@ -48,22 +53,6 @@ class Node:
 
     def optional_constant(self, index: int, what: str) -> np.ndarray | None:
         return None if self.optional(index) is None else self.constant(index, what)
-
-    def integer(self, name: str, default: int = 0) -> int:
-        value = self.attributes.get(name, default)
-        return int(value)  # type: ignore[call-overload, no-any-return]  # an attribute is an object
-
-    def number(self, name: str, default: float = 0.0) -> float:
-        value = self.attributes.get(name, default)
-        return float(value)  # type: ignore[arg-type]  # an attribute is an object
-
-    def text(self, name: str, default: str = "") -> str:
-        value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else str(value)
-
-    def integers(self, name: str) -> list[int] | None:
-        value = self.attributes.get(name)
-        return None if value is None else [int(v) for v in value]  # type: ignore[attr-defined]
 
     def axis(self, default: int, rank: int | None = None) -> int:
         """The attribute `axis`, made non-negative."""

@@ -36,7 +36,7 @@ def clip(g: Graph, node: Node) -> Laid:
     """min(max(x, low), high); the bounds are attributes before opset 11, inputs since."""
     value = node.input(0)
     if node.opset < 11:
-        return _clipped(g, node, node.number("min", -math.inf), node.number("max", math.inf))
+        return _clipped(g, node, node.real("min", -math.inf), node.real("max", math.inf))
     low, high = node.optional(1), node.optional(2)
     known = all(v is None or v.const is not None for v in (low, high))
     if known and value.dtype.kind == "f":
@@ -75,7 +75,7 @@ def _clipped(g: Graph, node: Node, low: float, high: float) -> Laid:
 @lowers("LeakyRelu")
 def leaky_relu(g: Graph, node: Node) -> Laid:
     (x,), perm = operands(g, [node.input(0)], FLOAT)
-    made = g.unary("LEAKY_RELU", x, alpha=node.number("alpha", 0.01))
+    made = g.unary("LEAKY_RELU", x, alpha=node.real("alpha", 0.01))
     return g.cast(made, node.input(0).dtype), perm
 
 
@@ -93,8 +93,8 @@ def prelu(g: Graph, node: Node) -> Laid:
 @lowers("Elu", "Selu", "Celu")
 def elu(g: Graph, node: Node) -> Laid:
     """ELU has alpha 1: scale * (max(x, 0) + alpha * min(elu(x / width), 0)) gives the others."""
-    alpha = node.number("alpha", 1.6732632423543772 if node.op == "Selu" else 1.0)
-    scale = node.number("gamma", 1.0507009873554805) if node.op == "Selu" else 1.0
+    alpha = node.real("alpha", 1.6732632423543772 if node.op == "Selu" else 1.0)
+    scale = node.real("gamma", 1.0507009873554805) if node.op == "Selu" else 1.0
     width = alpha if node.op == "Celu" else 1.0
     (x,), perm = operands(g, [node.input(0)], FLOAT)
     made = g.unary("ELU", x if width == 1.0 else g.mul(x, 1.0 / width))
@@ -106,14 +106,14 @@ def elu(g: Graph, node: Node) -> Laid:
 @lowers("HardSigmoid")
 def hard_sigmoid(g: Graph, node: Node) -> Laid:
     (x,), perm = operands(g, [node.input(0)], FLOAT)
-    line = g.add(g.mul(x, node.number("alpha", 0.2)), node.number("beta", 0.5))
+    line = g.add(g.mul(x, node.real("alpha", 0.2)), node.real("beta", 0.5))
     return g.cast(g.minimum(g.maximum(line, 0.0), 1.0), node.input(0).dtype), perm
 
 
 @lowers("ThresholdedRelu")
 def thresholded_relu(g: Graph, node: Node) -> Laid:
     (x,), perm = operands(g, [node.input(0)], FLOAT)
-    above = g.compare("GREATER", x, node.number("alpha", 1.0))
+    above = g.compare("GREATER", x, node.real("alpha", 1.0))
     return g.cast(g.select(above, x, g.constant(0, np.float32)), node.input(0).dtype), perm
 
 

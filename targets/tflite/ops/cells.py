@@ -145,7 +145,7 @@ def _cell(g: Graph, node: Node, kind: str, direction: int, hidden: int) -> Cell:
     b = zero if bias is None else _split(g, bias, direction, (2 * gates, hidden))
     holes = node.optional(7) if kind == "LSTM" else None
     peepholes = None if holes is None else _split(g, holes, direction, (3, hidden))
-    clip = node.number("clip") if "clip" in node.attributes else None
+    clip = node.real("clip") if "clip" in node.attributes else None
     return Cell(
         kind,
         w,

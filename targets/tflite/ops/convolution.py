@@ -52,12 +52,12 @@ class Window:
 def window(node: Node, spatial: Shape, kernel: Shape) -> Window:
     """The window of a Conv or Pool node over an input of these spatial sizes."""
     rank = len(spatial)
-    strides = tuple(node.integers("strides") or (1,) * rank)
-    dilations = tuple(node.integers("dilations") or (1,) * rank)
-    pads = node.integers("pads") or [0] * (2 * rank)
+    strides = node.integers("strides", (1,) * rank)
+    dilations = node.integers("dilations", (1,) * rank)
+    pads = node.integers("pads", (0,) * 2 * rank)
     auto = node.text("auto_pad", "NOTSET")
     if auto == "VALID":
-        pads = [0] * (2 * rank)
+        pads = (0,) * 2 * rank
     elif auto in ("SAME_UPPER", "SAME_LOWER"):
         first, last = [], []
         for i, size in enumerate(spatial):
@@ -66,8 +66,8 @@ def window(node: Node, spatial: Shape, kernel: Shape) -> Window:
             small, large = total // 2, total - total // 2
             first.append(small if auto == "SAME_UPPER" else large)
             last.append(large if auto == "SAME_UPPER" else small)
-        pads = first + last
-    return Window(tuple(kernel), strides, dilations, tuple(pads[:rank]), tuple(pads[rank:]))
+        pads = (*first, *last)
+    return Window(tuple(kernel), strides, dilations, pads[:rank], pads[rank:])
 
 
 def pad_spatial(g: Graph, x: Tensor, begin: Sequence[int], end: Sequence[int], value: float = 0.0) -> Tensor:
@@ -104,7 +104,7 @@ def conv(g: Graph, node: Node) -> Laid:
         raise Unsupported(f"a convolution of {value.dtype.name}", "cast to float32 before it")
     if value.rank not in (3, 4, 5):
         raise Unsupported(f"a convolution over {value.rank - 2} axes; TFLite has 1, 2 and 3")
-    kernel = tuple(node.integers("kernel_shape") or weights.shape[2:])
+    kernel = node.integers("kernel_shape", weights.shape[2:])
     if kernel != weights.shape[2:]:
         raise Unsupported("kernel_shape differs from the weights' shape", "correct the model")
     over = window(node, value.shape[2:], kernel).as_2d()
@@ -174,8 +174,8 @@ def conv_transpose(g: Graph, node: Node) -> Laid:
     if value.dtype != np.float32 or value.rank not in (3, 4):
         raise Unsupported(f"a transposed convolution of {value.dtype.name} over {value.rank - 2} axes")
     spatial = value.rank - 2
-    strides = tuple(node.integers("strides") or (1,) * spatial)
-    dilations = tuple(node.integers("dilations") or (1,) * spatial)
+    strides = node.integers("strides", (1,) * spatial)
+    dilations = node.integers("dilations", (1,) * spatial)
     kernel = weights.shape[2:]
     extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     x = images(g, value)
@@ -195,13 +195,13 @@ def conv_transpose(g: Graph, node: Node) -> Laid:
 def _crop(node: Node, strides: Sequence[int], extent: Sequence[int]) -> tuple[list[int], list[int]]:
     """Where the output starts in the full result, and its size, per spatial axis."""
     wanted = list(node.outputs[0].shape[2:])
-    pads = node.integers("pads") or [0] * (2 * len(wanted))
+    pads = node.integers("pads", (0,) * 2 * len(wanted))
     auto = node.text("auto_pad", "NOTSET")
-    if node.integers("output_shape") is None and auto == "NOTSET":
-        return pads[: len(wanted)], wanted
+    if not node.integers("output_shape") and auto == "NOTSET":
+        return list(pads[: len(wanted)]), wanted
     if auto == "VALID":
         return [0] * len(wanted), wanted
-    extra = node.integers("output_padding") or [0] * len(wanted)
+    extra = node.integers("output_padding", (0,) * len(wanted))
     begin = []
     for i, size in enumerate(wanted):
         total = strides[i] * (node.input(0).shape[2 + i] - 1) + extra[i] + extent[i] - size

@@ -52,7 +52,7 @@ def gemm(g: Graph, node: Node) -> Tensor:
     if a.dtype.kind != "f":
         raise Unsupported(f"Gemm of {a.dtype.name}", "cast to float32 before it")
     dtype = computable(a.dtype, frozenset({"float32"}))
-    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
+    alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
     trans_a, trans_b = bool(node.integer("transA")), bool(node.integer("transB"))
     x = g.cast(g.view(a, (1, 0)) if trans_a else g.tensor(a), dtype)
     bias = _bias(g, c, beta, node.outputs[0].shape[1])

@@ -110,8 +110,8 @@ def _bounds(node: Node) -> list[tuple[int, int, int]]:
     """(axis, start, step), starts clamped as ONNX says."""
     shape = node.input(0).shape
     if node.opset < 10:
-        starts = node.integers("starts") or []
-        axes = node.integers("axes") or list(range(len(starts)))
+        starts = list(node.integers("starts"))
+        axes = list(node.integers("axes", range(len(starts))))
         steps = [1] * len(starts)
     else:
         starts = [int(v) for v in node.constant(1, "the start of the slice")]
@@ -165,7 +165,7 @@ def _padded_at_run_time(g: Graph, node: Node, mode: str, fill: Tensor | None) ->
 def _amounts(node: Node) -> list[tuple[int, int]]:
     rank = node.input(0).rank
     if node.opset < 11:
-        flat = node.integers("pads") or node.integers("paddings") or []
+        flat = list(node.integers("pads") or node.integers("paddings"))
     else:
         flat = [int(v) for v in node.constant(1, "the amount of padding")]
     given = node.optional_constant(3, "the axes to pad") if node.opset >= 18 else None
@@ -179,7 +179,7 @@ def _amounts(node: Node) -> list[tuple[int, int]]:
 def _fill(g: Graph, node: Node, dtype: np.dtype[np.generic]) -> Tensor | None:
     """The value to pad with; None for zero."""
     if node.opset < 11:
-        number = node.number("value", 0.0)
+        number = node.real("value", 0.0)
         return g.constant(number, dtype) if number else None
     given = node.optional(2)
     if given is None or (given.const is not None and not given.const.any()):

@@ -19,7 +19,7 @@ def batch_normalization(g: Graph, node: Node) -> Laid:
         raise Unsupported("batch normalisation in training mode", "export the model for inference")
     if not node.integer("spatial", 1):
         raise Unsupported("batch normalisation for each element", "export it with a newer operator set")
-    epsilon = node.number("epsilon", 1e-5)
+    epsilon = node.real("epsilon", 1e-5)
     given = [node.input(i) for i in range(1, 5)]
     perm, x = g.held(value)
     x = g.cast(x, computable(value.dtype, FLOAT))
@@ -69,7 +69,7 @@ def layer_normalization(g: Graph, node: Node) -> Tensor:
         raise Unsupported("the mean and deviation as outputs", "use the first output only")
     axes = list(range(node.axis(-1), value.rank))
     x = g.cast(g.tensor(value), computable(value.dtype, FLOAT))
-    made = _normalised(g, x, axes, node.number("epsilon", 1e-5))
+    made = _normalised(g, x, axes, node.real("epsilon", 1e-5))
     made = g.mul(made, g.cast(g.tensor(node.input(1)), x.dtype))
     bias = node.optional(2)
     if bias is not None:
@@ -91,7 +91,7 @@ def instance_normalization(g: Graph, node: Node) -> Laid:
     axes = [i for i, axis in enumerate(perm) if axis >= 2]
     shape = tuple(value.shape[1] if axis == 1 else 1 for axis in perm)
     scale, bias = (g.reshape(g.cast(g.tensor(node.input(i)), x.dtype), shape) for i in (1, 2))
-    made = g.add(g.mul(_normalised(g, x, axes, node.number("epsilon", 1e-5)), scale), bias)
+    made = g.add(g.mul(_normalised(g, x, axes, node.real("epsilon", 1e-5)), scale), bias)
     return g.cast(made, value.dtype), perm
 
 
@@ -122,8 +122,8 @@ def local_response(g: Graph, node: Node) -> Laid:
         "LOCAL_RESPONSE_NORMALIZATION",
         x,
         radius=size // 2,
-        bias=node.number("bias", 1.0),
-        alpha=node.number("alpha", 1e-4) / size,
-        beta=node.number("beta", 0.75),
+        bias=node.real("bias", 1.0),
+        alpha=node.real("alpha", 1e-4) / size,
+        beta=node.real("beta", 0.75),
     )
     return g.cast(made, value.dtype), (0, 2, 3, 1)

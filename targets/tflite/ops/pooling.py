@@ -84,7 +84,7 @@ def _window(node: Node) -> tuple[Window, Shape]:
     value = node.input(0)
     if value.rank not in (3, 4, 5):
         raise Unsupported(f"a pool over {value.rank - 2} axes; TFLite has 1, 2 and 3")
-    kernel = tuple(node.integers("kernel_shape") or ())
+    kernel = node.integers("kernel_shape")
     over = window(node, value.shape[2:], kernel).as_2d()
     out = node.outputs[0].shape[2:]
     out = (1, *out) if len(out) == 1 else tuple(out)

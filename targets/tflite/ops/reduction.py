@@ -102,8 +102,8 @@ def _axes(node: Node) -> list[int]:
     rank = node.input(0).rank
     given = node.integers("axes")
     second = node.optional(1)
-    if given is None and second is not None and second.shape != (0,):
-        given = [int(a) for a in node.constant(1, "the axes to reduce")]
+    if not given and second is not None and second.shape != (0,):
+        given = tuple(int(a) for a in node.constant(1, "the axes to reduce"))
     if not given:
         return [] if node.integer("noop_with_empty_axes") else list(range(rank))
     return sorted({a % rank for a in given}) if rank else []

@@ -56,7 +56,7 @@ def _method(node: Node) -> Method:
         mode,
         "asymmetric" if old else node.text("coordinate_transformation_mode", "half_pixel"),
         "floor" if old else node.text("nearest_mode", "round_prefer_floor"),
-        node.number("cubic_coeff_a", -0.75),
+        node.real("cubic_coeff_a", -0.75),
         bool(node.integer("antialias")),
         bool(node.integer("exclude_outside")),
     )
@@ -64,7 +64,7 @@ def _method(node: Node) -> Method:
 
 def _axes(node: Node) -> list[int]:
     rank = node.input(0).rank
-    return [a % rank for a in node.integers("axes") or range(rank)]
+    return [a % rank for a in node.integers("axes", range(rank))]
 
 
 def _scales(node: Node) -> list[float]:

@@ -41,7 +41,7 @@ def same(g: Graph, node: Node) -> list[Laid]:
 def transpose(g: Graph, node: Node) -> Laid:
     """Nothing moves: a tensor that holds the input in order p holds the output in another order."""
     value = node.input(0)
-    perm = node.integers("perm") or list(range(value.rank))[::-1]
+    perm = node.integers("perm", range(value.rank)[::-1])
     if sorted(perm) != list(range(value.rank)):
         raise Unsupported(
             f"its permutation {perm} is none of the input's {value.rank} axes", "correct the model"

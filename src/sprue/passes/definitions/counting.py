@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -50,7 +51,7 @@ def tf_idf(w: Writer) -> None:
     w.result(w.reshape(total, [*shape[:-1], columns]))
 
 
-def _patterns(w: Writer, pool: list[int]) -> list[tuple[int, NDArray[np.int64]]]:
+def _patterns(w: Writer, pool: Sequence[int]) -> list[tuple[int, NDArray[np.int64]]]:
     """How many numbers long, and the patterns of that length, [count, length]."""
     starts = [*w.integers("ngram_counts", ()), len(pool)]
     made = []

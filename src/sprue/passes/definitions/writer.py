@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 from onnx import NodeProto, helper, numpy_helper
 
-from sprue.graph import attributes
+from sprue.graph import Attributed, attributes
 from sprue.passes.fold import Array, Known, Shape, infer
 
 
@@ -19,7 +19,7 @@ class NotDefined(Exception):
 
 
 @dataclass
-class Writer:
+class Writer(Attributed):
     """`made`: the nodes so far. Values are names; `y(0)` is what the first result must be called."""
 
     node: NodeProto
@@ -28,6 +28,8 @@ class Writer:
     constants: Mapping[str, Array]
     shapes: Mapping[str, Shape]
     made: list[NodeProto] = field(default_factory=list)
+
+    refusal: ClassVar[type[Exception]] = NotDefined
 
     def __post_init__(self) -> None:
         self.attributes = attributes(self.node)
@@ -61,25 +63,6 @@ class Writer:
         if name not in self.constants:
             raise NotDefined
         return self.constants[name]
-
-    def integer(self, name: str, default: int) -> int:
-        value = self.attributes.get(name, default)
-        assert isinstance(value, int)
-        return value
-
-    def real(self, name: str, default: float) -> float:
-        value = self.attributes.get(name, default)
-        assert isinstance(value, int | float)
-        return float(value)
-
-    def integers(self, name: str, default: Sequence[int]) -> list[int]:
-        value = self.attributes.get(name, default)
-        assert isinstance(value, list | tuple)
-        return [int(v) for v in value]
-
-    def text(self, name: str, default: str) -> str:
-        value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else str(value)
 
     def wants(self, position: int) -> bool:
         """Whether a result is used."""
