@@ -109,11 +109,11 @@ def attach_metadata(model: Any, metadata: bytes) -> None:
 
 def write(model: object) -> bytes:
     """Serialise a ModelT of the schema."""
-    import flatbuffers
+    from .sharing import SharingBuilder
 
     buffers = model.buffers  # type: ignore[attr-defined]  # generated code has no types
     size = sum(len(b.data) + 64 for b in buffers if b.data is not None)
-    builder = flatbuffers.Builder(size + (1 << 16))
+    builder = SharingBuilder(size + (1 << 16))
     for index, buffer in enumerate(buffers):
         buffers[index] = _Aligned(buffer)
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)  # type: ignore[attr-defined]  # the same

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 LSTM_WEIGHTS = slice(1, 9)
 """The inputs of UNIDIRECTIONAL_SEQUENCE_LSTM that hold matrices."""
-MIN_WEIGHTS = 128
-"""Elements. A smaller constant is not worth the operation that would unpack it: some 200 bytes."""
+MIN_WEIGHTS = 64
+"""Elements. A smaller constant is not worth the operation that would unpack it: some 100 bytes."""
 MIN_ROW = 48
 """Columns. A scale and a zero point take 12 bytes a row."""
 QUANTIZED_OPS = frozenset(
