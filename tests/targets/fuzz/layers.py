@@ -343,8 +343,36 @@ def quantized_layer(g: Growing) -> None:
         fake_quantize(g, y)
 
 
+def integer_operator(g: Growing) -> None:
+    """A layer that takes and gives integers itself, as quantizers write it in their other format."""
+    x = fake_quantize(g, g.pick(rank=(2, 3, 4)))
+    stored, scale, zero = next(n for n in g.nodes if x in n.output).input
+    shape, out = g.values[x].shape, g.choose(1, 4)
+    each = g.maybe()
+    steps = g.constant(np.full(out if each else (), 0.02), "float32")
+    zeros = g.constant(np.full(out if each else (), 0 if each else g.one_of((0, 0, -3))), "int8")
+    result = [g.constant(g.one_of((0.01, 0.05, 0.3)), "float32"), zero]
+    rng = np.random.default_rng(g.choose(0, 9999))
+    if len(shape) == 4:
+        given = _window(g, shape[2:], pool=False)
+        kernel = g.constant(rng.integers(-127, 128, (out, shape[1], *given["kernel_shape"])), "int8")
+        bias = [] if g.maybe() else [g.constant(rng.integers(-900, 900, out), "int32")]
+        inputs = [stored, scale, zero, kernel, steps, zeros, *result, *bias]
+        (y,) = g.add("QLinearConv", inputs, **given)
+    else:
+        matrix = g.constant(rng.integers(-127, 128, (shape[-1], out)), "int8")
+        if g.maybe():
+            (sums,) = g.add("MatMulInteger", [stored, matrix, zero, zeros])
+            (real,) = g.add("Cast", [sums], to=1)
+            g.add("Mul", [real, g.constant(1e-3, "float32")])
+            return
+        (y,) = g.add("QLinearMatMul", [stored, scale, zero, matrix, steps, zeros, *result])
+    g.add("DequantizeLinear", [y, *result])
+
+
 STEPS: tuple[Step, ...] = (
     conv, conv, conv, conv_transpose, pool, pool, pool_all, normalize, matmul, matmul, gemm, gemm, reduce,
     reduce, arg, top, softmax, cumulative, local_response, one_hot, resize, recurrent,
     recurrent_over_features, quantized_layer, quantized_layer, quantized_layer,
+    integer_operator,
 )  # fmt: skip

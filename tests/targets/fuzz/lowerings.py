@@ -16,6 +16,7 @@ from onnx import ModelProto
 
 from sprue.backend import Finding, Variant, find
 from sprue.errors import SprueError
+from sprue.passes.definitions import definitions
 from sprue.target import load_target
 
 from ..c import host
@@ -40,14 +41,14 @@ def litert_is_there() -> bool:
 
 @cache
 def known(lowering: str) -> frozenset[str]:
-    """The operators that it has, and those that ONNX defines by others."""
+    """The operators that it has, and those that ONNX or we define by others."""
     if lowering == "c":
         from sprue.targets.c.lower import operators as table
     else:
         from sprue.targets.tflite.registry import lowerings as table
     schemas: Any = onnx.defs.get_all_schemas()
     defined = {s.name for s in schemas if s.has_function or s.has_context_dependent_function}
-    return frozenset(table()) | defined
+    return frozenset(table()) | defined | definitions("DEFINITIONS").keys()
 
 
 def differences(got: Arrays, wanted: Arrays) -> str:
