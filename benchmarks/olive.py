@@ -192,8 +192,11 @@ def timed(command: list[str], folder: Path) -> tuple[float, str]:
 
 
 def environment() -> dict[str, str]:
-    """Of every process that is timed: one thread for each numeric library."""
-    return os.environ | dict.fromkeys(THREADS, "1") | {"CI": "1"}
+    """Of every process that is timed: one thread for each numeric library. Byte code is kept: that of
+    installed packages is there in any case, and an edited checkout would be compiled anew by each process.
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return kept | dict.fromkeys(THREADS, "1") | {"CI": "1"}
 
 
 def command(python: Path) -> list[str]:

@@ -16,7 +16,6 @@ from onnx import ModelProto
 
 from sprue import data, graph, source
 from sprue.backend import Finding, Prediction, Predicts, Variant, find
-from sprue.choosing.widen import offered_variants
 from sprue.description import refuse_strangers
 from sprue.errors import SprueError
 from sprue.facts import facts
@@ -100,6 +99,8 @@ def _variants(choice: Choice, model: ModelProto) -> list[Variant]:
     """Those that the recipe names, or that backends offer for this network; each artifact once."""
     named = list(choice.variants)
     if choice.space.auto:
+        from sprue.choosing.widen import offered_variants  # half as much again to import
+
         offered = offered_variants(choice, facts(model))
         named = [a.variant for a in offered if not choice.only or a.variant.id in choice.only]
     return list({v.artifact_id: v.on(Settings()) for v in named if v.compression == Compression()}.values())

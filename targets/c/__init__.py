@@ -9,6 +9,7 @@ cannot work, `predict` what will be needed.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -52,7 +53,7 @@ class CBackend:
             return Availability(compiles, executes, ", ".join(missing), INSTALL)
         if not cycles.available():
             return Availability(True, True, "no capstone: cycles are not estimated", INSTALL)
-        if qemu.version(qemu.ARM) is None:
+        if shutil.which(qemu.ARM) is None:
             lacking = f"no {qemu.ARM}: what only that can run, such as cortex-m55, is prepared, not verified"
             return Availability(True, True, lacking, qemu.INSTALL)
         return Availability(True, True)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from sprue.backend import Pass, Prediction, Profile, Variant
@@ -66,6 +67,8 @@ def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Pr
     found = limits.findings(program, least, variant.target, quantized=quantized)
     if found:
         return Prediction(Profile(least.flash, least.ram, notes=notes), tuple(found), least=True)
+    # The compiler is a process of its own: while it works, this one imports the emulator.
+    Thread(target=unicorn_core.warm_up).start()
     with tempfile.TemporaryDirectory(prefix="sprue-predict-") as folder:
         write_runnable(Path(folder), program, emit(program), variant, machine(variant.target))
         told = _profile(Path(folder), variant)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -33,6 +34,15 @@ BUDGET = 2**30
 
 def available() -> bool:
     return importlib.util.find_spec("unicorn") is not None
+
+
+def warm_up() -> None:
+    """Import what running a firmware takes. What is wrong with it says whoever runs one."""
+    with suppress(Exception):
+        import unicorn  # noqa: F401
+
+        if cycles.available():
+            import capstone  # noqa: F401
 
 
 class UnicornCore:
