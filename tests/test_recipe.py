@@ -172,7 +172,7 @@ def test_only_keeps_what_is_named(project: Path) -> None:
 
 
 def test_a_folder_is_no_recipe(project: Path) -> None:
-    with pytest.raises(SprueError, match="cannot read it: Is a directory"):
+    with pytest.raises(SprueError, match="a folder, and no file\n  allowed: "):
         load_recipe(project / "recipes")
 
 

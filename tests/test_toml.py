@@ -229,10 +229,22 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, raw: bytes, words: st
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["absent.toml", ".", "with\0nul"])
-def test_what_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SprueError, match="cannot read it"):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rr.toml", "rr.toml: there is no such file\n  did you mean 'r.toml'? allowed: r.toml, s.toml"),
+        ("absent/r.toml", "absent/r.toml: there is no such file\n  there is no folder "),
+        (".", ": a folder, and no file\n  allowed: r.toml, s.toml"),
+        ("r.toml/x", "cannot read it: Not a directory\n  a file is there: name a folder"),
+        ("with\0nul", "cannot read it: embedded null byte"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_what_there_is(tmp_path: Path, name: str, words: str) -> None:
+    for there in ("r.toml", "s.toml"):
+        (tmp_path / there).touch()
+    with pytest.raises(SprueError) as caught:
         read_toml(tmp_path / name)
+    assert words in str(caught.value)
 
 
 @settings(max_examples=60, deadline=None)

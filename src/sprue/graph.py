@@ -19,7 +19,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from onnx.external_data_helper import uses_external_data
 
 from sprue import weights as weights_beside
-from sprue.errors import SprueError
+from sprue.errors import SprueError, refused
 
 MAX_MODEL_BYTES = 2 * 2**30 - 1
 """protobuf's own limit: of a model with all of its weights."""
@@ -57,7 +57,11 @@ def read_model(path: Path, where: str = "") -> ModelProto:
     if size > MAX_MODEL_BYTES:
         raise SprueError(f"{size} bytes is more than the 2 GiB that an ONNX file can hold", where=where)
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        raw = path.read_bytes()
+    except OSError as error:
+        raise refused("cannot read it", error, where) from error
+    try:
+        model = onnx.load_model_from_string(raw)
         _refuse_broken_texts(model)
     except Exception as error:  # protobuf's DecodeError has no stable home
         raise SprueError(

@@ -20,6 +20,7 @@ from sprue.judging.certainty import LEVELS
 from sprue.measuring.price import Price, read_prices
 from sprue.model import Model, load_model
 from sprue.quantity import parse_duration
+from sprue.recipe_files import read_recipe
 from sprue.target import Target, read_target, refuse_name
 from sprue.target_file import LimitFile, Strict
 from sprue.toml import Document, Key, read_toml, validate
@@ -279,7 +280,7 @@ Values = dict[Key, tuple[Any, str]]
 
 def _layers(path: Path) -> tuple[Values, list[Document]]:
     """Key path -> (value, place), the extended recipe's first, overridden key by key; and the files read."""
-    document = read_toml(path)
+    document = read_recipe(path)
     file = validate(RecipeFile, document)
     values: Values = {}
     documents = [document]

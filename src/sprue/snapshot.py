@@ -23,7 +23,7 @@ from sprue.bundle.store import Store
 from sprue.canonical import canonical, digest, file_digest
 from sprue.contract import contract_json, lay_contract
 from sprue.engine.cache import Cache, Entry
-from sprue.errors import CheckError, SprueError
+from sprue.errors import CheckError, SprueError, refused
 from sprue.evidence import effective, evidence, measurements, toolchain
 from sprue.graph import read_model
 from sprue.recipe import Recipe
@@ -43,8 +43,7 @@ def snapshot(build: Build, cache: Cache, store: Store) -> tuple[Manifest, Path]:
             manifest = freeze(folder, _fields(build, contracts))
             return manifest, store.keep(folder, manifest, latest=not build.recipe.partial)
     except OSError as error:
-        place = str(error.filename or store.folder)
-        raise SprueError(f"cannot write the bundle: {error.strerror}", where=place) from error
+        raise refused("cannot write the bundle", error, error.filename or store.folder) from error
 
 
 def _lay_out(build: Build, cache: Cache, folder: Path) -> dict[str, Contract]:

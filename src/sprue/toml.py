@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from sprue.canonical import digest
-from sprue.errors import SprueError, did_you_mean
+from sprue.errors import SprueError, did_you_mean, refused
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -49,9 +49,14 @@ def read_toml(path: Path) -> Document:
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        said = error.strerror if isinstance(error, OSError) else error
-        raise SprueError(f"cannot read it: {said}", where=str(path)) from error
+    except FileNotFoundError as error:
+        raise SprueError("there is no such file", where=str(path), remedy=near(path)) from error
+    except IsADirectoryError as error:
+        raise SprueError("a folder, and no file", where=str(path), remedy=_beside("", path)) from error
+    except OSError as error:
+        raise refused("cannot read it", error, path) from error
+    except ValueError as error:  # a NUL in the path
+        raise SprueError(f"cannot read it: {error}", where=str(path)) from error
     if len(raw) > MAX_BYTES:
         raise SprueError(f"larger than {MAX_BYTES} bytes: not a file that a person wrote", where=str(path))
     try:
@@ -68,6 +73,18 @@ def read_toml(path: Path) -> Document:
     except RecursionError as error:
         raise SprueError("nested too deeply", where=str(path)) from error
     return Document(path, data, {key: f"{path}:{line}" for key, line in locate(text).items()}, digest(raw))
+
+
+def near(path: Path) -> str:
+    """What may be meant instead of a TOML file that is not there."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent} either"
+    return _beside(path.name, path.parent)
+
+
+def _beside(name: str, folder: Path) -> str:
+    files = [p.name for p in folder.glob("*.toml")]
+    return did_you_mean(name, files, none=f"there is no .toml file in {folder}")
 
 
 def validate(kind: type[AnyModel], document: Document) -> AnyModel:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sprue.durable import naming
+
 if TYPE_CHECKING:
     from sprue.engine.run import Event
 
@@ -35,7 +37,8 @@ class Trace:
             self._events.append(_event(event, ph="i", ts=now, s="p", tid=0))
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"traceEvents": self._events, "displayTimeUnit": "ms"}))
+        with naming(path):
+            path.write_text(json.dumps({"traceEvents": self._events, "displayTimeUnit": "ms"}))
 
 
 def _event(event: Event, **fields: Any) -> dict[str, Any]:

@@ -84,7 +84,21 @@ def test_every_command_takes_json() -> None:
         (["bundle", "lst"], "No such command 'lst'"),
         (["check"], "Missing argument 'RECIPE'"),
         (["check", "r.toml", "--jsn"], "--json"),
-        (["check", "absent.toml"], "absent.toml: cannot read it: No such file or directory"),
+        (["check", "absent.toml"], "absent.toml: there is no such file\n  there is no .toml file in "),
+        (
+            ["build", "models/tiny"],
+            "model.toml: this describes a model, and is no recipe\n  name a",
+        ),
+        (["build", "models/tiny/tiny.onnx"], "tiny.onnx: not a recipe\n  name a TOML file, such as recipes/"),
+        (["check", "tiny"], "tiny: there is no such file\n  did you mean recipes/tiny.toml?"),
+        (
+            ["build", "recipes/tiny.toml", "--store", "recipes/tiny.toml"],
+            "bundles need a folder\n  name",
+        ),
+        (
+            ["build", "recipes/tiny.toml", "--trace", "absent/t"],
+            "absent/t: No such file or directory\n  na",
+        ),
         (["build", "r.toml", "--jobs", "0"], "--jobs"),
         (["build", "r.toml", "--timeout", "-1"], "--timeout"),
         (["schema", "receipt"], "receipt"),
@@ -95,9 +109,9 @@ def test_every_command_takes_json() -> None:
     ],
 )
 def test_a_wrong_question_exits_2_and_says_what_is_wrong(
-    sprue: Run, tmp_path: Path, arguments: list[str], words: str
+    sprue: Run, project: Path, arguments: list[str], words: str
 ) -> None:
-    done = sprue(tmp_path, *arguments)
+    done = sprue(project, *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -139,7 +153,8 @@ def test_check_of_what_works_exits_0_and_answers_in_json(project: Path, sprue: R
 def test_an_error_is_json_too_where_json_is_asked_for(sprue: Run, tmp_path: Path) -> None:
     done = sprue(tmp_path, "check", "absent.toml", "--json")
     assert done.returncode == 2
-    error = {"what": "cannot read it: No such file or directory", "where": "absent.toml", "remedy": ""}
+    error = {"what": "there is no such file", "where": "absent.toml"}
+    error["remedy"] = "there is no .toml file in ."
     assert json.loads(done.stdout) == {"ok": False, "error": error}
 
 

@@ -9,7 +9,7 @@ from sprue.bundle.check import read_bundle_manifest
 from sprue.bundle.hashing import Pump, open_plain
 from sprue.bundle.manifest import MAX_FILE_BYTES, File
 from sprue.durable import owned_folder, sync_folder, sync_tree
-from sprue.errors import CheckError, SprueError, did_you_mean
+from sprue.errors import CheckError, SprueError, did_you_mean, refused
 
 STAGING = ".installing-"
 
@@ -34,7 +34,7 @@ def install_target(bundle: Path, target: str, out: Path) -> list[File]:
             (folder / "new").rename(out)
             sync_folder(out.parent)
     except OSError as error:
-        raise SprueError(f"cannot install it: {error.strerror}", where=str(error.filename or out)) from error
+        raise refused("cannot install it", error, out) from error
     return files
 
 

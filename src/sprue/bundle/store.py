@@ -23,6 +23,7 @@ from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, w
 from sprue.errors import CheckError, SprueError, did_you_mean
 
 STAGING = ".staging-"
+EMPTY = "the store is empty: `sprue build` and `sprue pull` put bundles into it; --store names another"
 PULLING = ".pull-"
 """How folders begin in which pulls are put together: they stay when a pull dies, so that it can go on."""
 
@@ -127,7 +128,7 @@ class Store:
             raise SprueError(
                 f"there is no bundle '{reference}'",
                 where=str(self.folder),
-                remedy=did_you_mean(reference, known),
+                remedy=did_you_mean(reference, known, none=EMPTY),
             )
         if asked.id and len({s.id for s in found}) > 1:
             raise SprueError(

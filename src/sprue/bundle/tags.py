@@ -143,9 +143,8 @@ def existing_tag(store: Path, name: str, tag: str) -> Tag:
     found = read_tag(store, check_name(name), check_tag(tag))
     if found.current is None:
         names = [f"{t.name}:{t.tag}" for t in read_tags(store)]
-        raise SprueError(
-            f"there is no tag '{name}:{tag}'", where=str(store), remedy=did_you_mean(f"{name}:{tag}", names)
-        )
+        remedy = did_you_mean(f"{name}:{tag}", names, none=f"sprue bundle tag {name}@VERSION {tag} sets it")
+        raise SprueError(f"there is no tag '{name}:{tag}'", where=str(store), remedy=remedy)
     return found
 
 

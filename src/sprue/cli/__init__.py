@@ -17,7 +17,7 @@ import traceback
 import click
 
 import sprue
-from sprue.errors import SprueError, did_you_mean
+from sprue.errors import SprueError, advice, did_you_mean
 
 
 class Commands(click.Group):
@@ -68,7 +68,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except OSError as error:
-        _say(SprueError(error.strerror or str(error), where=str(error.filename or "")))
+        said = error.strerror or str(error)
+        _say(SprueError(said, where=str(error.filename or ""), remedy=advice(error)))
         code = SprueError.exit_code
     except Exception:
         traceback.print_exc()

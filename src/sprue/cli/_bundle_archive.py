@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from sprue.cli import _bundle_trust, _options, _text
-from sprue.errors import SprueError
+from sprue.errors import SprueError, refused
 
 if TYPE_CHECKING:
     from sprue.bundle.manifest import Manifest
@@ -100,6 +100,8 @@ def _sink(file: Path) -> Iterator[BinaryIO]:
         with beside.open("xb") as out:
             yield out
         beside.replace(file)
+    except OSError as error:
+        raise refused("cannot write it", error, file) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -109,6 +111,6 @@ def _source(file: Path) -> Iterator[FileIO]:
     try:
         stream = FileIO(sys.stdin.fileno(), closefd=False) if str(file) == "-" else FileIO(file)
     except OSError as error:
-        raise SprueError(f"cannot read it: {error.strerror}", where=str(file)) from error
+        raise refused("cannot read it", error, file) from error
     with stream:
         yield stream

@@ -57,9 +57,9 @@ def tag_command(
             raise click.UsageError("name a bundle and a tag: sprue bundle tag digits@1.0.0 prod")
         found = opened.find(bundle)
         opened.check(found)
-        _print_move(
-            move_tag(opened.folder, found.manifest.name, tag, found.id, found.manifest.version), as_json
-        )
+        name = found.manifest.name
+        tag = tag.removeprefix(f"{name}:")  # as it is written where it is used
+        _print_move(move_tag(opened.folder, name, tag, found.id, found.manifest.version), as_json)
 
 
 @click.command("rollback")

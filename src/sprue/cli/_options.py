@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sprue.errors import SprueError
+
 if TYPE_CHECKING:
     from sprue.bundle.store import Store
     from sprue.engine.cache import Cache
@@ -60,6 +62,16 @@ def store_folder(folder: Path | None) -> Path:
         return folder
     here = Path.cwd()
     return next((p / "bundles" for p in (here, *here.parents) if (p / "bundles").is_dir()), here / "bundles")
+
+
+def refuse_unwritable(store: Path) -> None:
+    """Raises SprueError when no bundle can be put there: better before a build than after it."""
+    there = next(p for p in (store.absolute(), *store.absolute().parents) if os.path.lexists(p))
+    if not there.is_dir():
+        raise SprueError("bundles need a folder", where=str(there), remedy="name another one with --store")
+    if not os.access(there, os.W_OK | os.X_OK):
+        remedy = "name another folder with --store, or let this user in there"
+        raise SprueError("no bundle can be written there", where=str(there), remedy=remedy)
 
 
 def open_store(folder: Path | None) -> Store:

@@ -34,6 +34,8 @@ def progress(cache: Cache, *, as_json: bool, trace: Path | None) -> Iterator[Lis
     from sprue.trace import Trace
 
     recorder = Trace()
+    if trace is not None:
+        trace.touch()  # what cannot be written is said before anything runs
     try:
         with _json_lines() if as_json else _live(cache) if sys.stderr.isatty() else _plain_lines() as say:
 

@@ -93,12 +93,14 @@ def command(
         plans, _ = _plans(files, asked, timeout, keep_going=False, extended=set())
         print_forecasts([a for made in plans for a in made.actions], opened, as_json)
         return
-    recalled = {} if shard.push else asked.recall_all(files, opened)
+    recalled = {} if shard.push or trace else asked.recall_all(files, opened)
     brief = len(files) > _report.MANY and not as_json
     summaries = {} if brief else {path: _cached(r.answer()) for path, r in recalled.items()}
     unchanged = [r.brief["actions"] for r in recalled.values()] if brief else []
     left = [path for path in files if path not in recalled]
     if left:
+        if asked.store is not None:
+            _options.refuse_unwritable(asked.store)
         extended = {r.brief["extends"] for r in recalled.values()}
         with opened.in_use():
             with _executor.executor(executor, ray_address, jobs, memory) as pool:

@@ -32,7 +32,7 @@ from sprue.canonical import canonical, digest, file_digest, parse
 from sprue.durable import move_file, owned_file, owned_folder, sweep, write_file
 from sprue.engine.key import tree_digest
 from sprue.engine.last import Last, Lasts
-from sprue.errors import SprueError
+from sprue.errors import SprueError, refused
 
 FORMAT = "sprue-cache-2"
 OTHERS = "sprue-cache-*"
@@ -95,7 +95,7 @@ class Cache:
             if not self.folder.is_dir():
                 self._create()
         except OSError as error:
-            raise SprueError(f"cannot use the cache: {error.strerror}", where=str(root)) from error
+            raise refused("cannot use the cache", error, root) from error
 
     def others(self) -> list[str]:
         """Names in `root` of caches that another version of sprue has left. Nothing here touches them."""
@@ -131,7 +131,7 @@ class Cache:
             try:
                 lease = stack.enter_context(owned_file(self.folder / "builds", "build-"))
             except OSError as error:
-                raise SprueError(f"cannot use the cache: {error.strerror}", where=str(self.folder)) from error
+                raise refused("cannot use the cache", error, self.folder) from error
             self.began = lease.stat().st_mtime_ns
             try:
                 yield

@@ -21,7 +21,7 @@ from typing import Any
 
 from sprue.engine.cache import Cache, Entry
 from sprue.engine.key import path_digest, source_files
-from sprue.errors import SprueError
+from sprue.errors import SprueError, advice
 
 
 class ActionFailed(Exception):
@@ -112,7 +112,8 @@ def failing() -> Iterator[None]:
     except SprueError as error:
         raise ActionFailed(error.what, error.where, error.remedy) from error
     except OSError as error:
-        raise ActionFailed(error.strerror or str(error), str(error.filename or "")) from error
+        where = str(error.filename2 or error.filename or "")  # of a copy the second is where it goes
+        raise ActionFailed(error.strerror or str(error), where, advice(error)) from error
 
 
 def lay_out(job: Job, cache: Cache) -> Request:

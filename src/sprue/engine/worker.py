@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import json
 import os
@@ -24,7 +25,7 @@ from queue import SimpleQueue
 from typing import Any, TextIO
 
 from sprue.engine.job import ActionFailed, Request, failing, job_of, lay_out, take_in
-from sprue.errors import CheckError, SprueError
+from sprue.errors import FULL, CheckError, SprueError
 
 _UNPRINTABLE = contextlib.suppress(AttributeError, ValueError, OSError)
 """What printing raises after an action has closed or replaced the standard streams."""
@@ -97,7 +98,8 @@ def _run(request: Request) -> float:
         with _UNPRINTABLE:
             sys.stderr.write(bug)
         what = f"{type(error).__name__}: {str(error).strip() or '(no message)'}"
-        raise ActionFailed(what[:2000], bug=bug) from error
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        raise ActionFailed(what[:2000], remedy=FULL if full else "", bug=bug) from error
     finally:
         _flush()
 

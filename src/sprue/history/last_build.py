@@ -17,7 +17,8 @@ from typing import Any
 from sprue.canonical import canonical, digest, parse
 from sprue.durable import write_file
 from sprue.engine.key import path_digest
-from sprue.errors import SprueError, did_you_mean
+from sprue.errors import SprueError
+from sprue.toml import near
 
 FOLDER = "reports"
 FORMAT = 1
@@ -45,7 +46,7 @@ def last_build(cache: Path, recipe: Path) -> dict[str, Any]:
     kept = sorted(folder.glob(f"{name}-*.json"), key=lambda p: p.stat().st_mtime_ns)
     remedy = f"sprue build {recipe}"
     if not recipe.is_file():
-        raise SprueError("there is no such file", where=str(recipe), remedy=_near(recipe))
+        raise SprueError("there is no such file", where=str(recipe), remedy=near(recipe))
     if not kept:
         raise SprueError("it has not been built here", where=str(recipe), remedy=remedy)
     try:
@@ -77,10 +78,6 @@ def action_seconds(cache: Path, recipe: Path) -> dict[str, float]:
             if digest(said).encode() == sha:
                 seconds |= parse(said)["measurements"]["actions"]
     return seconds
-
-
-def _near(recipe: Path) -> str:
-    return did_you_mean(recipe.name, [p.name for p in recipe.parent.glob("*.toml")])
 
 
 def _path(cache: Path, recipe: Path, part: Sequence[Sequence[str]]) -> Path:

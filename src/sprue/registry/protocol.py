@@ -137,6 +137,9 @@ def split_reference(text: str) -> tuple[str, str | None]:
     base, at, last = text.rpartition("@")
     if at and last.startswith("sha256:") and is_sha256(last.removeprefix("sha256:")):
         return base, last
+    if at and last.startswith("sha256:"):
+        remedy = "64 hexadecimal digits, as `sprue publish` printed them"
+        raise SprueError(f"'{last}' is no digest", where=base, remedy=remedy)
     base, _, last = text.rpartition(":")
     scheme, separator, rest = base.rpartition("://")
     if not rest or "/" in last or (separator and scheme and "/" not in rest):  # no colon, or that of a port

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sprue.durable import naming
 from sprue.registry.protocol import MOST_JSON, UNKNOWN, Content, Descriptor, Registry, Stream, Wrong, pieces
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def fetch(registry: Registry, what: Descriptor, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + PART)
     handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(handle, "r+b", buffering=0) as sink:
+    with naming(part), os.fdopen(handle, "r+b", buffering=0) as sink:
         seen, there = _known(part, what.size)
         sink.truncate(there)
         sink.seek(there)

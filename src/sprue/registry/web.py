@@ -187,7 +187,9 @@ class Web:
 
     def _failed(self, error: Exception) -> Unreachable:
         transient = isinstance(error, self._transient)
-        return Unreachable(str(error) or type(error).__name__, where=self.host, transient=transient)
+        what = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+        remedy = "is the host spelt right, running, and to be reached from here?" if transient else ""
+        return Unreachable(what, where=self.host, remedy=remedy, transient=transient)
 
 
 def is_here(host: str) -> bool:

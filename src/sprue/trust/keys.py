@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sprue.canonical import digest
-from sprue.durable import sync_folder
+from sprue.durable import naming, sync_folder
 from sprue.errors import CheckError, SprueError, did_you_mean
 from sprue.trust.plain import read_plain
 
@@ -187,7 +187,8 @@ def _find(key: str, folder: Path, suffix: str) -> Path:
     path = folder / f"{stem}{suffix}"
     if _NAME.fullmatch(stem) is None or not path.exists():
         there = {p.name.removesuffix(suffix) for p in folder.glob(f"*{suffix}")}
-        raise SprueError(f"there is no key '{key}'", where=str(folder), remedy=did_you_mean(stem, there))
+        remedy = did_you_mean(stem, there, none=f"make it: sprue key new {stem}")
+        raise SprueError(f"there is no key '{key}'", where=str(folder), remedy=remedy)
     return path
 
 
@@ -204,7 +205,7 @@ def _create(path: Path, data: bytes, mode: int) -> None:
     """A whole new file or none; never in the place of another (link, unlike rename, does not replace)."""
     handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)  # mode 0600 from its first moment
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with naming(path), os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(handle)

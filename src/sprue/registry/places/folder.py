@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sprue.durable import locked, move_file, sync_folder
+from sprue.errors import advice
 from sprue.registry.documents import read_ref, ref_to_bytes
 from sprue.registry.protocol import (
     ANYTHING,
@@ -115,7 +116,8 @@ class Folder:
     def _need_parent(self) -> None:
         """A repository may be new, what it lies in may not: a share that is not mounted is no empty one."""
         if not self._root.parent.is_dir():
-            raise Unreachable("there is no such folder", where=str(self._root.parent))
+            remedy = "mount it or make it first; a place on another machine is written scheme://host/path"
+            raise Unreachable("there is no such folder", where=str(self._root.parent), remedy=remedy)
 
     @contextmanager
     def _beside(self, path: Path) -> Iterator[tuple[int, Path]]:
@@ -176,4 +178,5 @@ def _stream(handle: int, start: int) -> Stream:
 
 
 def _unreachable(error: OSError) -> Unreachable:
-    return Unreachable(error.strerror or str(error), where=str(error.filename or ""))
+    where = str(error.filename or "")
+    return Unreachable(error.strerror or str(error), where=where, remedy=advice(error))
