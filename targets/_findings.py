@@ -50,7 +50,7 @@ def flash_findings(model: ModelProto, variant: Variant) -> list[Finding]:
     limit = variant.target.limit_flash
     if limit is None:
         return []
-    bytes_each = {"float32": 4, "float16": 2, "int8-dynamic": 1, "int8-static": 1}[variant.precision]
+    bytes_each = {"float32": 4, "float16": 2}.get(variant.precision, 1)
     sizes = {name: w.size for name, w in weights(model).items() if w.dtype == np.float32}
     need = sum(sizes.values()) * bytes_each
     if need <= limit:

@@ -11,6 +11,10 @@ from sprue.target import Target
 
 FLOAT = Offer("float32", "what the others are held against")
 
+SMALL = Offer(
+    "int8-weights", "a quarter of the size and the least noise, as fast as float32", mixed=True, small=True
+)
+
 INT8_FEATURES = ("amx-int8", "avx512-vnni", "avx-vnni", "i8mm", "dotprod")
 """ISA features that add int8 products in 32 bits, the widest first."""
 

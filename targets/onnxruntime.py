@@ -28,6 +28,7 @@ from sprue.passes.compact import compact
 from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
 from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
 from sprue.passes.quantize_static import QuantizeStatic
+from sprue.passes.quantize_weights import QuantizeWeights
 from sprue.passes.simplify import Simplify, first_line
 from sprue.variant import Settings
 from sprue.weights import write_model
@@ -41,7 +42,7 @@ from ._findings import (
     precision_findings,
     takes,
 )
-from ._offers import FLOAT, int8_feature, with_feature
+from ._offers import FLOAT, SMALL, int8_feature, with_feature
 from ._portions import FREE, run_in_portions
 from ._profiler import repeat, total
 
@@ -92,11 +93,11 @@ DEVIATIONS = (
 
 
 class OnnxRuntime:
-    """float32, int8-dynamic and int8-static (QDQ), on the CPU execution provider."""
+    """float32, int8-dynamic, int8-static (QDQ) and int8-weights, on the CPU execution provider."""
 
     name = "onnxruntime"
     version = 2
-    precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static")
+    precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static", "int8-weights")
     settings: tuple[str, ...] = ("threads", "spinning", "optimization")
     settings_in_artifact: tuple[str, ...] = ()
     writes_description = False
@@ -117,7 +118,7 @@ class OnnxRuntime:
             mixed=True,
         )
         if facts.kind == "convolutional":  # never dynamic: ConvInteger is 3 to 14 times slower than float32
-            return (static, FLOAT)
+            return (static, FLOAT, SMALL)
         dynamic = with_feature("dynamic int8 pays for products of matrices: 1.6 to 1.9 times float32", target)
         plain = "onnxruntime's own rewriting of transformers cost 6 to 13 %"
         if facts.kind == "transformer":
@@ -126,6 +127,7 @@ class OnnxRuntime:
                 Offer("int8-dynamic", f"{dynamic}; {plain}", {"optimization": "off"}),
                 FLOAT,
                 Offer("float32", plain, {"optimization": "off"}),
+                SMALL,
             )
             exact = replace(static, why=f"{int8_feature(target)} makes static int8 worth trying")
             return (*offers, exact) if int8_feature(target) else offers
@@ -135,8 +137,9 @@ class OnnxRuntime:
                 f"{feature} multiplies the gates in int8" if feature else "no faster without int8 products"
             )
             smaller = Offer("int8-dynamic", f"a quarter of the size; {gates}")
-            return (smaller, FLOAT) if feature else (FLOAT, smaller)
-        return (Offer("int8-dynamic", dynamic), replace(static, why="static int8 spares the ranges"), FLOAT)
+            return (smaller, FLOAT, SMALL) if feature else (FLOAT, smaller, SMALL)
+        spares = replace(static, why="static int8 spares the ranges")
+        return (Offer("int8-dynamic", dynamic), spares, FLOAT, SMALL)
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
         """Weights stay within 7 bits on x86 without VNNI, which saturates on 8-bit ones and says nothing."""
@@ -149,6 +152,7 @@ class OnnxRuntime:
                     activations="uint8", pair_safe=narrow, float_outputs=True, exclude=variant.float_layers
                 ),
             ),
+            "int8-weights": (QuantizeWeights(half=variant.float_layers),),
         }
         return (Simplify(), *quantization[variant.precision])
 

@@ -29,6 +29,7 @@ from sprue.passes.float_region import float_region
 from sprue.passes.masks import WEIGHTED
 from sprue.passes.normal_form import nodes
 from sprue.passes.quantize_static import RECURRENT
+from sprue.passes.quantize_weights import QuantizeWeights
 from sprue.passes.simplify import Simplify
 
 from ._findings import (
@@ -41,7 +42,7 @@ from ._findings import (
     takes,
 )
 from ._nncf import first_reason, hidden, quantize
-from ._offers import FLOAT, int8_feature, with_feature
+from ._offers import FLOAT, SMALL, int8_feature, with_feature
 from ._portions import FREE, run_in_portions
 from ._profiler import counted
 
@@ -101,11 +102,11 @@ DEVIATIONS = (
 
 
 class OpenVino:
-    """float32, float16 (weights stored in half, computed in float32) and int8-static (NNCF)."""
+    """float32; float16 and int8-weights (so stored, computed in float32); and int8-static (NNCF)."""
 
     name = "openvino"
-    version = 1
-    precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static")
+    version = 2
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static", "int8-weights")
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ("threads",)
     writes_description = False
@@ -123,19 +124,22 @@ class OpenVino:
         return {package: version(package) for package in ("nncf", "onnx", "openvino")}
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
-        half = Offer("float16", "half the size, computed in float32")
+        half = Offer("float16", "half the size, computed in float32", large=True)
         static = with_feature("static int8 pays for convolutions: 1.7 to 2.1 times float32", target)
         if facts.kind == "convolutional":
-            return (Offer("int8-static", static, mixed=True), FLOAT, half)
+            return (Offer("int8-static", static, mixed=True, large=True), FLOAT, half, SMALL)
         if facts.kind == "recurrent":
-            around = Offer("int8-static", "int8 around the recurrent layers, which stay in float", mixed=True)
-            return (FLOAT, half, around) if _int8_is_smaller_than_half(facts) else (FLOAT, half)
+            why = "int8 around the recurrent layers, which stay in float"
+            around = Offer("int8-static", why, mixed=True, large=True)
+            floats = (FLOAT, half, SMALL)
+            return (*floats, around) if _int8_is_smaller_than_half(facts) else floats
         exact = f"full int8 of matrix products, worth trying with {int8_feature(target)}"
-        offers = (Offer("int8-static", exact, mixed=True),) if int8_feature(target) else ()
-        return (*offers, FLOAT, half)
+        offers = (Offer("int8-static", exact, mixed=True, large=True),) if int8_feature(target) else ()
+        return (*offers, FLOAT, half, SMALL)
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
-        return (Simplify(),)
+        stored = variant.precision == "int8-weights"
+        return (Simplify(), QuantizeWeights(half=variant.float_layers)) if stored else (Simplify(),)
 
     def needs_calibration(self, variant: Variant) -> bool:
         return variant.precision == "int8-static"
@@ -159,6 +163,8 @@ class OpenVino:
                 f"OpenVINO cannot convert the model: {first_reason(error)}", remedy=REMEDY
             ) from error
         made = _keep_inputs(made, model)
+        if variant.precision == "int8-weights":  # with VNNI it would round what they are multiplied by, too
+            made.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
         if variant.precision == "int8-static":
             made = quantize(
                 made, model, calibration, _patterns(model, variant), narrow=not has_wide_dot(variant.target)
@@ -335,6 +341,9 @@ def _renumber(path: Path) -> None:
         name = layer.get("name", "")
         counted = MARK not in name and COUNTED.fullmatch(name)
         layer.set("name", f"{layer.get('type')}.{index}" if counted else name.replace(MARK, ""))
+    for element in tree.iter():  # of its indentation nothing but the size of the file depends
+        element.text = (element.text or "").strip() or None
+        element.tail = None
     tree.write(path, encoding="utf-8", xml_declaration=True)
 
 

@@ -76,7 +76,8 @@ class Plan:
     @property
     def questions(self) -> tuple[str, ...]:
         """The actions that only say what to try: if one fails, nobody knows what the variants are."""
-        return tuple(n for n in (self.facts, f"{self.recipe.model.name}/sensitivity") if n)
+        searches = tuple(f"{self.recipe.model.name}/{step}" for step in ("sensitivity", "halves-"))
+        return (*filter(None, [self.facts]), *(a.name for a in self.actions if a.name.startswith(searches)))
 
     def with_actions(self, actions: Sequence[Action]) -> Plan:
         """With further actions; those that it has already stay as they are."""
@@ -115,12 +116,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Asked:
-    """A variant that is to be tried, why, and whether its layers are to be looked at if it breaks."""
+    """A variant to be tried, and why. `mixed`: as Planned has it. `later`: if what is smaller falls short."""
 
     choice: Choice
     variant: Variant
     why: str = ""
     mixed: bool = False
+    later: bool = False
 
 
 def plan(recipe: Recipe, *, timeout: float = 600.0) -> Plan:
@@ -324,6 +326,21 @@ def sensitivity(made: Plan) -> Action:
     tools = packages("onnxruntime") | {"passes": code(Path(sprue.passes.__path__[0]))}
     action = _action(f"{made.recipe.model.name}/sensitivity", "layer_sensitivity", inputs, {}, tools)
     return replace(action, timeout=made.timeout)
+
+
+def halves(made: Plan, choice: Choice) -> Action:
+    """Predict which weights must be stored in half precision for the metric to hold."""
+    model, accept = made.recipe.model, choice.accept
+    inputs: Inputs = {
+        "model": Output(made.source, "model.onnx"),
+        "samples": Output(made.reference, "samples.npz"),
+        "labels": Output(made.reference, "labels.npz"),
+        **_metric_inputs(model),
+    }
+    params = {**_metric_params(model), "max_drop": accept.max_drop, "confidence": accept.confidence}
+    tools = packages("onnxruntime") | {"passes": code(Path(sprue.passes.__path__[0]))}
+    name = f"{model.name}/halves-{digest(canonical(params))[:12]}"
+    return replace(_action(name, "propose_halves", inputs, params, tools), timeout=made.timeout)
 
 
 def measure(made: Plan, choice: Choice, passed: Collection[Planned], native: Collection[str]) -> Action:

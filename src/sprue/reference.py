@@ -18,24 +18,29 @@ if TYPE_CHECKING:
 Array = NDArray[np.generic]
 
 
-def session(path: Path) -> InferenceSession:
-    """The ONNX file as it is, unoptimised, on one thread. Raises what onnxruntime raises."""
+def session(model: bytes) -> InferenceSession:
+    """The ONNX file's bytes as they are, unoptimised, on one thread. Raises what onnxruntime raises."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
-    """Outputs of the ONNX file `path` for all samples, by output name. `where`: what errors call the model.
+    """`outputs` of the ONNX file `path`."""
+    return outputs(path.read_bytes(), samples, where)
+
+
+def outputs(model: bytes, samples: Samples, where: str = "") -> dict[str, Array]:
+    """Outputs of an ONNX file's bytes for all samples, by output name. `where`: what errors call the model.
 
     Raises SprueError when onnxruntime cannot run it, or when an output holds NaN or infinity.
     """
     try:
-        opened = session(path)
+        opened = session(model)
         names = [o.name for o in opened.get_outputs()]
         batch = 1 if any(i.shape and i.shape[0] == 1 for i in opened.get_inputs()) else 64
         count = len(next(iter(samples.values())))
@@ -45,7 +50,7 @@ def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
         ]
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise SprueError(f"onnxruntime cannot run the source model: {error}", where=where) from error
-    outputs = {}
+    made = {}
     for i, name in enumerate(names):
         given = [np.asarray(p[i]) for p in parts]
         sizes = [len(a) if a.ndim else 0 for a in given]
@@ -55,8 +60,8 @@ def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
                 where=where,
                 remedy="export the model so that axis 0 of every output counts the samples",
             )
-        outputs[name] = np.concatenate(given)
-    for name, array in outputs.items():
+        made[name] = np.concatenate(given)
+    for name, array in made.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array.reshape(count, -1)).all(axis=1))[0])
             raise SprueError(
@@ -64,4 +69,4 @@ def run(path: Path, samples: Samples, where: str = "") -> dict[str, Array]:
                 where=where,
                 remedy="check the model and its evaluation data",
             )
-    return outputs
+    return made

@@ -90,6 +90,26 @@ def layer_sensitivity(inputs: Inputs, params: Params, out: Path) -> None:
     _write(out / "sensitivity.json", [asdict(layer) for layer in ranked])
 
 
+def propose_halves(inputs: Inputs, params: Params, out: Path) -> None:
+    """model + evaluation -> halves.json: sets of weights to store in half precision, the smallest first.
+
+    Where variants are judged on other samples than they are chosen on, only the latter are looked at.
+    """
+    from sprue.choosing import halves
+    from sprue.judging.acceptance import enough_apart
+    from sprue.passes.simplify import Simplify
+
+    samples = data.read_arrays(inputs["samples"])
+    labels = data.read_arrays(inputs["labels"])["label"]
+    judging = data.judging(samples)
+    counts = [int(judging.sum()), int((~judging).sum())]
+    if enough_apart(counts, params["max_drop"], params["confidence"]):
+        samples, labels = {n: a[~judging] for n, a in samples.items()}, labels[~judging]
+    simple = Simplify().apply(graph.read_model(inputs["model"]), {})
+    found = halves.propose(simple, samples, labels, _metric(inputs, params), params["max_drop"])
+    _write(out / "halves.json", found)
+
+
 def find_saturation(inputs: Inputs, params: Params, out: Path) -> None:
     """float model + quantized model + calibration -> saturation.json: the layers that were repaired."""
     from sprue.choosing.saturation import REPAIRED, saturating

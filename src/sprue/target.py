@@ -15,7 +15,7 @@ import sprue.targets
 from sprue.errors import SprueError, did_you_mean
 from sprue.toml import Document, read_toml, validate
 
-Precision = Literal["float32", "float16", "int8-dynamic", "int8-static"]
+Precision = Literal["float32", "float16", "int8-dynamic", "int8-static", "int8-weights"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 

@@ -63,7 +63,9 @@ class Compression:
 
 @dataclass(frozen=True)
 class Variant:
-    """`float_layers`: nodes of the simplified model, by name, that an int8 precision leaves in float."""
+    """`float_layers`: nodes of the simplified model, by name, that an int8 precision leaves in float; of
+    int8-weights the weights that it stores in half precision.
+    """
 
     target: Target
     backend: str
@@ -77,15 +79,17 @@ class Variant:
         """Such as "onnxruntime-int8-static-2threads", or "tflite-int8-mixed3" with three layers in float.
 
         Unique within a target as long as sets of float layers of one size are equal: they are beginnings of
-        one ranking.
+        one ranking, or one set is proposed for each number.
         """
         return "-".join([self.artifact_id, *self.settings.words()])
 
     @property
     def artifact_id(self) -> str:
         """The name without the settings."""
-        family, _, _ = self.precision.partition("-")
-        precision = f"{family}-mixed{len(self.float_layers)}" if self.float_layers else self.precision
+        precision: str = self.precision
+        if self.float_layers:
+            stem = "int8-weights-half" if precision == "int8-weights" else "int8-mixed"
+            precision = f"{stem}{len(self.float_layers)}"
         return "-".join([self.backend, precision, *self.compression.words()])
 
     def on(self, settings: Settings) -> Variant:
@@ -106,13 +110,17 @@ class Variant:
 class Offer:
     """A candidate that a backend proposes for a graph and a target, and why.
 
-    `mixed`: if it breaks what is accepted, find the fewest layers that must stay in float.
+    `mixed`: if it breaks what is accepted, find the fewest layers that must stay in float. `small`: it is
+    smaller, and no faster than float: proposed only where the smallest is kept. `large`: the backend's small
+    offer is smaller: where the smallest is kept, proposed only if that does not hold.
     """
 
     precision: Precision
     why: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     mixed: bool = False
+    small: bool = False
+    large: bool = False
 
 
 SETTINGS = tuple(f.name for f in fields(Settings))

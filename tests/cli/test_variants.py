@@ -120,6 +120,41 @@ def test_smaller_networks_are_tried_beside_the_model_as_it_is(project: Path, spr
 
 
 @pytest.mark.slow
+def test_for_size_the_weights_that_8_bits_ruin_go_to_half_and_nothing_larger_is_tried(
+    project: Path, sprue: Run
+) -> None:
+    """`exact` holds whole numbers from -128 to 127, which 8 bits keep; `fine` holds half precision."""
+    rng = np.random.default_rng(2)
+    fine = rng.standard_normal((16, 128)).astype(np.float16).astype(np.float32)
+    exact = rng.integers(-128, 128, (128, 8)).astype(np.float32)
+    exact[0], exact[1] = -128, 127
+    nodes = [
+        helper.make_node("MatMul", ["x", "fine"], ["a"], "first"),
+        helper.make_node("Tanh", ["a"], ["t"], "tanh"),
+        helper.make_node("MatMul", ["t", "exact"], ["y"], "last"),
+    ]
+    border = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", w]) for n, w in (("x", 16), ("y", 8))]
+    held = [numpy_helper.from_array(v, k) for k, v in (("fine", fine), ("exact", exact))]
+    graph = helper.make_graph(nodes, "fine", border[:1], border[1:], held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    tiny = project / "models" / "tiny"
+    (tiny / "tiny.onnx").write_bytes(model.SerializeToString())
+    x = rng.standard_normal((2000, 16)).astype(np.float32)
+    label = (np.tanh(x @ fine) @ exact).argmax(axis=1)
+    np.savez(tiny / "calibration.npz", x=x[:64])
+    np.savez(tiny / "evaluation.npz", x=x, label=label)
+    text = '[accept]\nmax_drop = 0\n[target.server-cpu]\nbackend = "openvino"\nprecision = "auto"\n'
+    told = built(project, sprue, text + 'prefer = "size"\n')
+    assert states(told) == {
+        "openvino-float32": "verified",
+        "openvino-int8-weights": "failed",
+        "openvino-int8-weights-half1": "verified",
+    }
+    assert told["targets"][0]["kept"] == "openvino-int8-weights-half1"
+    assert any("/halves-" in name for name in told["actions"])
+
+
+@pytest.mark.slow
 def test_the_layer_that_int8_ruins_is_found_and_left_in_float(project: Path, sprue: Run) -> None:
     """One weight 200 times as large as its neighbours, which multiplies nothing but zeros."""
     rng = np.random.default_rng(2)

@@ -17,7 +17,8 @@ from sprue.choosing.select import Result, stored_bytes
 from sprue.choosing.trials import searched
 from sprue.errors import SprueError
 from sprue.facts import Facts
-from sprue.plan import Asked, Plan, Planned, sensitivity
+from sprue.judging.acceptance import drop_reason
+from sprue.plan import Asked, Plan, Planned, halves, sensitivity
 from sprue.recipe import Choice
 from sprue.variant import Variant
 
@@ -34,24 +35,30 @@ def wider(plan: Plan, results: Results, read: Read, seconds: Callable[[str], flo
     """
     for choice in plan.recipe.choices:
         if plan.recipe.search is None or choice.only:
-            plan = _offered(plan, choice, read)
+            plan = _offered(plan, choice, results, read)
         else:
             plan = searched(plan, choice, _axes(plan, choice, read), results, read, seconds)
     for planned, result in results:
-        if planned.mixed and result.state == "failed" and not result.broken and _may_pay(planned, results):
-            plan = _mixed(plan, planned, results, read)
+        if _looked_at(planned, result, results) and not _waits(plan, planned, results, read):
+            look = _halved if planned.variant.precision == "int8-weights" else _mixed
+            plan = look(plan, planned, results, read)
     return plan
 
 
 def offers(choice: Choice, facts: Facts) -> list[tuple[str, Offer]]:
     """For `auto`: what each backend of a choice offers for a graph."""
-    return [(b, o) for b in choice.space.backends for o in find(b).offers(facts, choice.target)]
+    every = [(b, o) for b in choice.space.backends for o in find(b).offers(facts, choice.target)]
+    if choice.prefer != "size":
+        return [(b, o) for b, o in every if not o.small]
+    return list({(b, o.precision): (b, o) for b, o in reversed(every)}.values())[
+        ::-1
+    ]  # settings are no bytes
 
 
 def offered_variants(choice: Choice, facts: Facts) -> list[Asked]:
     """The offers, multiplied by the lists of the recipe, each variant once; `only` is not looked at."""
     asked = [
-        Asked(choice, v, offer.why, mixed=offer.mixed)
+        Asked(choice, v, offer.why, mixed=offer.mixed, later=offer.large and choice.prefer == "size")
         for backend, offer in offers(choice, facts)
         for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
     ]
@@ -72,11 +79,12 @@ def _axes(plan: Plan, choice: Choice, read: Read) -> Axes:
     return Axes(choice.target, tuple(dict.fromkeys([*offered, *named])), choice.space)
 
 
-def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
+def _offered(plan: Plan, choice: Choice, results: Results, read: Read) -> Plan:
     """What the backends offer, multiplied by the lists of the recipe."""
     facts = _facts(plan, choice, read)
-    if facts is None or any(p.choice is choice for p in plan.variants):
+    if facts is None:
         return plan
+    there = {p.variant.id for p in plan.variants if p.choice is choice}
     asked = offered_variants(choice, facts)
     kept = [a for a in asked if _wanted(choice, a)]
     if not kept:
@@ -85,7 +93,24 @@ def _offered(plan: Plan, choice: Choice, read: Read) -> Plan:
             where=str(plan.recipe.path),
             remedy=f"they offer {', '.join(a.variant.id for a in asked)}",
         )
-    return plan.with_variants(kept)
+    if not choice.only:
+        kept = [a for a in kept if not a.later or _fell_short(plan, a, results, read)]
+    new = [a for a in kept if a.variant.id not in there]
+    return plan.with_variants(new) if new else plan
+
+
+def _fell_short(plan: Plan, asked: Asked, results: Results, read: Read) -> bool:
+    """Whether the backend's int8-weights were judged, and hold with no set of weights that is proposed."""
+    mine = [(p, r) for p, r in results if p.choice is asked.choice and p.variant.precision == "int8-weights"]
+    mine = [(p, r) for p, r in mine if p.variant.backend == asked.variant.backend]
+    settled = not any(_looked_at(p, r, mine) and _untried(plan, p, mine, read) != [] for p, r in mine)
+    return bool(mine) and settled and not any(_holds(r, asked.choice) for _, r in mine)
+
+
+def _holds(result: Result, choice: Choice) -> bool:
+    """Whether it passed, on the samples too that it was not chosen by."""
+    judging = result.judging
+    return result.passed and (judging is None or not drop_reason("the metric", judging, choice.accept))
 
 
 def _wanted(choice: Choice, asked: Asked) -> bool:
@@ -109,9 +134,41 @@ def _mixed(plan: Plan, base: Planned, results: Results, read: Read) -> Plan:
     return plan.with_variants([Asked(base.choice, variant, why)])
 
 
-def _may_pay(base: Planned, results: Results) -> bool:
-    """Whether leaving more layers in float can lead to a variant that is kept."""
-    return not _spared(base, results) and not _outgrown(base, results)
+def _halved(plan: Plan, base: Planned, results: Results, read: Read) -> Plan:
+    """The sets of weights that are proposed for half precision, one after the other until one passes."""
+    sets = _untried(plan, base, results, read)
+    if sets is None:
+        return plan.with_actions([halves(plan, base.choice)])
+    if not sets:
+        return plan
+    why = f"8-bit weights broke what is accepted; it is predicted to hold with {len(sets[0])} in half"
+    return plan.with_variants([Asked(base.choice, replace(base.variant, float_layers=sets[0]), why)])
+
+
+def _untried(plan: Plan, base: Planned, results: Results, read: Read) -> list[tuple[str, ...]] | None:
+    """The sets that are still worth trying; None while nothing is proposed."""
+    known = read(halves(plan, base.choice).name, "halves.json")
+    if known is None:
+        return None
+    tried = {p.variant.float_layers: r.passed for p, r in results if _probe_of(base, p)}
+    return [] if any(tried.values()) else [held for held in map(tuple, known) if held not in tried]
+
+
+def _looked_at(planned: Planned, result: Result, results: Results) -> bool:
+    """Whether its layers are looked at: it was judged and failed, and what is kept may come of it."""
+    if not planned.mixed or result.state != "failed" or result.broken:
+        return False
+    return not _spared(planned, results) and not _outgrown(planned, results)
+
+
+def _waits(plan: Plan, base: Planned, results: Results, read: Read) -> bool:
+    """Where the smallest is kept, int8-weights are settled first: they are quick to make and to judge, and
+    what passes bounds the sets that are worth trying with any other precision.
+    """
+    if base.choice.prefer != "size" or base.variant.precision == "int8-weights":
+        return False
+    first = [(p, r) for p, r in results if p.choice is base.choice and p.variant.precision == "int8-weights"]
+    return any(_looked_at(p, r, results) and _untried(plan, p, results, read) != [] for p, r in first)
 
 
 def _outgrown(base: Planned, results: Results) -> bool:
@@ -136,7 +193,7 @@ def _spared(base: Planned, results: Results) -> bool:
         result.passed
         and (v := other.variant).backend == mine.backend
         and v.precision.startswith("int8")
-        and v.precision != mine.precision
+        and v.precision not in (mine.precision, "int8-weights")
         and v.compression == network
         and other.choice is base.choice
         for other, result in results

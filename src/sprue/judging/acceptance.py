@@ -7,11 +7,11 @@ bound is too. Where it does not, a variant that passes is `proven` only if its b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Any
 
-from sprue.judging.certainty import CONFIDENCE, needed
+from sprue.judging.certainty import CONFIDENCE, FEWEST, needed
 from sprue.recipe import Accept
 
 ULP = 1e-12
@@ -22,8 +22,14 @@ def judged_apart(halves: Mapping[str, Any] | None, accept: Accept) -> Mapping[st
     """The halves, if each has enough samples to prove what is accepted; else None: all samples do both."""
     if halves is None:
         return None
-    enough = needed(accept.max_drop, accept.confidence or CONFIDENCE)
-    return halves if all(half["samples"] >= enough for half in halves.values()) else None
+    counts = [half["samples"] for half in halves.values()]
+    return halves if enough_apart(counts, accept.max_drop, accept.confidence) else None
+
+
+def enough_apart(counts: Iterable[int], max_drop: float, confidence: float | None) -> bool:
+    """Whether each half has enough samples to prove what is accepted, and to say anything at all."""
+    enough = max(FEWEST, needed(max_drop, confidence or CONFIDENCE))
+    return all(count >= enough for count in counts)
 
 
 def at_most(drop: Mapping[str, Any], accept: Accept) -> float | None:

@@ -6,6 +6,8 @@ from math import inf
 from statistics import NormalDist
 
 CONFIDENCE = 0.95
+FEWEST = 30
+"""Samples of a half."""
 LEVELS = (0.9, 0.95, 0.99)
 """Of the one-sided bounds that are kept: with this confidence a drop is not beyond them."""
 

@@ -19,14 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprue.errors import SprueError
-from sprue.judging.certainty import CONFIDENCE, LEVELS, quantile
+from sprue.judging.certainty import CONFIDENCE, FEWEST, LEVELS, quantile
 
 if TYPE_CHECKING:
     from sprue.judging.metric import Array, Metric, Outputs
 
 SEED = 0
-FEWEST = 30
-"""Samples of a half."""
 LOST = 0.1
 """The share of resamples on which a metric may be undefined; beyond it the interval is unknown."""
 

@@ -32,6 +32,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
     "float16": Tolerance(atol=1e-4, rtol=1e-2, steps=1.0),
     "int8-dynamic": Tolerance(atol=1e-3, rtol=1e-2, steps=16.0),
     "int8-static": Tolerance(atol=1e-3, rtol=1e-2, steps=16.0),
+    "int8-weights": Tolerance(atol=1e-3, rtol=1e-2, steps=8.0),
 }
 
 WHOLE_RANGE = 255.0

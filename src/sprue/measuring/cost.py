@@ -22,13 +22,16 @@ WIDTHS: Mapping[Precision, tuple[int, int]] = {
     "float16": (2, 2),
     "int8-dynamic": (1, 4),
     "int8-static": (1, 1),
+    "int8-weights": (4, 4),
 }
-"""Bytes of a weight and of an activation, as if every one of them were in the precision."""
+"""Bytes of a weight and of an activation, as if every one of them were in the precision. Runtimes widen
+int8-weights when they load them."""
 ARITHMETIC: Mapping[Precision, float] = {
     "float32": 4.6,
     "float16": 1.5,
     "int8-dynamic": 0.3,
     "int8-static": 0.3,
+    "int8-weights": 4.6,
 }
 """Picojoules of a multiply-add: 3.7 + 0.9 in float32, 1.1 + 0.4 in float16, 0.2 + 0.1 for 8 bits into 32."""
 CACHE = 12.5
