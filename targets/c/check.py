@@ -40,18 +40,19 @@ def shaping() -> tuple[Pass, ...]:
 
 
 def lowered(
-    model: ModelProto, *, fixed_point: bool = False, vectors: bool = False
+    model: ModelProto, *, fixed_point: bool = False, vectors: bool = False, registers: bool = False
 ) -> tuple[Program | None, list[Finding]]:
     """The program of a model whose shapes are all fixed, or everything that stands in its way.
 
     `fixed_point`: for a processor without floats, see `fixed_point.py`. `vectors`: for one that multiplies
-    sixteen bytes at once, see `vectors.py`.
+    sixteen bytes at once, see `vectors.py`. `registers`: for one with many, see `registers.py`.
     """
     graph, findings = read_graph(model)
     if findings:
         return None, [_without_kernel(f) or f for f in findings]
     try:
-        return lower(replace(rewrite(graph), fixed_point=fixed_point, vectors=vectors))
+        suited = replace(rewrite(graph), fixed_point=fixed_point, vectors=vectors, registers=registers)
+        return lower(suited)
     except Unsupported as error:
         return None, [Finding("operator", "", "", error.reason, error.remedy)]
 
@@ -59,7 +60,12 @@ def lowered(
 def lowered_for(model: ModelProto, target: Target) -> tuple[Program | None, list[Finding]]:
     """`lowered` with the kernels that suit the target. Raises SprueError for a processor without a row."""
     processor = machine(target)
-    return lowered(model, fixed_point=not processor.floats, vectors=processor.vectors)
+    return lowered(
+        model,
+        fixed_point=not processor.floats,
+        vectors=processor.vectors,
+        registers=processor.registers,
+    )
 
 
 def _without_kernel(finding: Finding) -> Finding | None:

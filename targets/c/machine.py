@@ -118,6 +118,7 @@ class Machine:
     """A core with its features: what compilers, emulators and CMake need.
 
     `floats`: whether it computes floats itself. `vectors`: whether it multiplies sixteen bytes at once.
+    `registers`: whether it has many registers, and no instruction for pairs of products.
     `lanes`: float32 numbers in a vector register; 1: kernels are written for scalar registers. `needs`: the
     features of the target, and what they bring. `unicorn`: its model of the core, None where that is not
     known or lacks a feature: then only QEMU, or a machine of the kind, runs it.
@@ -130,6 +131,7 @@ class Machine:
     gcc: tuple[str, ...]
     floats: bool
     vectors: bool
+    registers: bool
     lanes: int
     needs: tuple[str, ...]
     unicorn: str | None
@@ -241,6 +243,7 @@ def machine(target: Target) -> Machine:
         (cpu, *others, *flags, *core.abi),
         floats,
         not core.isa.boot or (floats and "mve" in target.features),
+        core.isa is RISCV,
         max([core.lanes, *(f.lanes for f in features)]),
         tuple(dict.fromkeys([*target.features, *(name for f in features for name in f.brings)])),
         core.unicorn if all(f.unicorn for f in features) else None,

@@ -154,7 +154,8 @@ class Graph:
     """Nodes in topological order; `values` holds every tensor, `constants` those known at build time.
 
     `fixed_point`: multiply the sums of 8-bit tensors by integers, for a processor without floats.
-    `vectors`: for a processor that multiplies sixteen bytes at once.
+    `vectors`: for a processor that multiplies sixteen bytes at once. `registers`: for one with many registers
+    and no instruction for pairs.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Graph:
     outputs: tuple[str, ...]
     fixed_point: bool = False
     vectors: bool = False
+    registers: bool = False
 
     def value(self, name: str) -> Value:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import vectors
+from .. import registers, vectors
 from ..dot import cut, packed_pairs
 from ..fixed_point import fixed_factors
 from ..literals import c_float, c_type
@@ -177,22 +177,26 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
     groups = int(str(sizes["groups"]))
     bias_argument = Flash(bias, f"bias_{node.name}")
-    vector = graph.vectors and x.dtype == np.int8
+    signed = x.dtype == np.int8
+    vector, register = graph.vectors and signed, graph.registers and signed
     taps = shape.kernel[0] * shape.kernel[1]
     if groups > 1 and sizes["inputs"] == 1:
+        plane_size, reuse = padded_plane(shape), depthwise_in_place(node, shape, sizes) if node.result else ()
         if vector and node.result and taps <= MOST_TAPS:
-            plane_size, reuse = padded_plane(shape), depthwise_in_place(node, shape, sizes)
             return [vectors.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]
+        if register and taps <= MOST_TAPS:
+            return [registers.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]
         template, packed_weights, (rows, columns) = _integer_depthwise(shape, weights)
         params |= {"rows": rows, "columns": columns, "ahead": 2}
         flat = Flash(packed_weights, f"weights_{node.name}")
         plane = Scratch(rows * columns * 2 + 2)  # a pair may begin at the last element
         arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
-        reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
         return [Call(template, params, arguments, reuse)]
+    reuse = _in_place(node, shape, sizes) if node.result else ()
     if vector:
-        reuse = _in_place(node, shape, sizes) if node.result else ()
         return [vectors.convolution(node, weights, bias, multiplier, params, effort.tile, reuse)]
+    if register and shape.result[0] * shape.result[1] > 1:
+        return [registers.convolution(node, weights, bias, multiplier, params, effort.tile, reuse)]
     by_group = weights.reshape(groups, channels // groups, -1)
     depth = cut(by_group.shape[2])
     most = min(effort.tile, MOST_PIXELS, shape.result[0] * shape.result[1])
@@ -202,7 +206,6 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
         x_argument, Flash(packed_pairs(by_group, 2), f"weights_{node.name}"), bias_argument, multiplier,
         Scratch(depth.stride * tile * 2), y_argument,
     )  # fmt: skip
-    reuse = _in_place(node, shape, sizes) if node.result else ()
     return [Call("conv_tiled_int8.c.j2", params, arguments, reuse)]
 
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .. import vectors
+from .. import registers, vectors
 from ..dot import cut, packed_pairs
 from ..literals import c_float, c_type
 from ..lower import Effort
@@ -139,6 +139,9 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     if graph.vectors and x.dtype == np.int8:
         stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}
         return vectors.dense(node, weights, bias, multiplier, stored_as, rows)
+    if graph.registers and x.dtype == np.int8:
+        stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}
+        return registers.dense(node, weights, bias, multiplier, stored_as, rows)
     pairs = cut(depth)
     tile = next(t for t in (3, 2, 1) if rows % t == 0 and t <= max(effort.tile, 1) and pairs.reaches(t))
     block = 4 if tile == 1 else 2

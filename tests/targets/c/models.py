@@ -60,8 +60,15 @@ def shaped(model: ModelProto) -> ModelProto:
     return model
 
 
-def source(model: ModelProto, prefix: str, *, fixed_point: bool = False, vectors: bool = False) -> Source:
-    program, findings = lowered(model, fixed_point=fixed_point, vectors=vectors)
+def source(
+    model: ModelProto,
+    prefix: str,
+    *,
+    fixed_point: bool = False,
+    vectors: bool = False,
+    registers: bool = False,
+) -> Source:
+    program, findings = lowered(model, fixed_point=fixed_point, vectors=vectors, registers=registers)
     assert program is not None, findings
     return emit(program, prefix)
 

@@ -46,23 +46,25 @@ COMPILERS = {
     ),
     "zig for a Cortex-M0+": (*ZIG, "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
     "zig for RISC-V": (*ZIG, "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
+    "gcc for RISC-V": ("riscv64-unknown-elf-gcc", "-march=rv32imac", "-misa-spec=2.2", "-mabi=ilp32"),
 }
+FAMILIES = ("", "vectors", "registers")
+"""What `lowered` may be told of a processor that has kernels of its own."""
 
 
 @cache
-def one_of_each_form(*, vectors: bool) -> tuple[ModelProto, ...]:
-    """The first model of the kernels' tests for each kernel template; `vectors`: of those for MVE."""
+def one_of_each_form(family: str) -> tuple[ModelProto, ...]:
+    """The first model of the kernels' tests for each kernel template that is a `family`'s own."""
     from sprue.targets.c.check import lowered
 
     found: dict[str, ModelProto] = {}
     for model in (*(case[0] for case in INTEGER.values()), *(case[0] for case in FLOAT.values())):
-        program, findings = lowered(model, vectors=vectors)
+        program, findings = lowered(model, **{family: True} if family else {})
         assert program is not None, findings
         for call in program.calls:
             found.setdefault(call.call.template, model)
-    if vectors:
-        found = {template: model for template, model in found.items() if "vectors" in template}
-    assert len(found) > (2 if vectors else 15)
+    found = {template: model for template, model in found.items() if family in template}
+    assert len(found) > (2 if family else 15)
     return tuple({id(m): m for m in found.values()}.values())
 
 
@@ -77,9 +79,9 @@ def test_no_compiler_warns(name: str, level: str, tmp_path: Path) -> None:
     if command[:3] == ZIG[:3]:
         pytest.importorskip("ziglang", reason="needs the extra embedded")
     files = []
-    forms = [(model, vectors) for vectors in (False, True) for model in one_of_each_form(vectors=vectors)]
-    for index, (model, vectors) in enumerate(forms):
-        for file, text in source(model, f"m{index}", vectors=vectors).files.items():
+    forms = [(model, family) for family in FAMILIES for model in one_of_each_form(family)]
+    for index, (model, family) in enumerate(forms):
+        for file, text in source(model, f"m{index}", **{family: True} if family else {}).files.items():
             (tmp_path / file).write_text(text)
         files.append(f"m{index}.c")
     flags = [*WARNINGS, level, "-ffreestanding", "-fno-strict-aliasing", "-ffp-contract=off"]
