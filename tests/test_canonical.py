@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprue.canonical import canonical, digest, file_digest, parse
+from sprue.canonical import canonical, digest, file_digest, parse, read_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -65,6 +65,18 @@ def test_reading_is_strict(text: bytes) -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         parse(data)
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "value.json").write_bytes(b"[1,2,3]")
+    assert read_json(tmp_path / "value.json", 7) == [1, 2, 3]
+    with pytest.raises(ValueError, match="larger than 6 bytes"):
+        read_json(tmp_path / "value.json", 6)
+
+
+def test_what_is_nested_too_deeply_is_refused_as_the_rest_is() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse(b"[" * 100_000)
 
 
 @given(st.binary(max_size=100))

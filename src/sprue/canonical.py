@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+MAX_JSON = 64 * 2**20
+
 
 def canonical(value: Any) -> bytes:
     """The one byte string for `value`. Raises ValueError for NaN, TypeError for other types."""
@@ -19,8 +21,20 @@ def canonical(value: Any) -> bytes:
 
 
 def parse(data: bytes) -> Any:
-    """Read JSON strictly: duplicate keys and NaN are refused with ValueError."""
-    return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+    """Read JSON strictly: duplicate keys, NaN, and what is nested too deeply are refused with ValueError."""
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_json(path: Path, most: int = MAX_JSON) -> Any:
+    """A file that others may have written. Raises ValueError, also beyond `most` bytes, and OSError."""
+    with path.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"larger than {most} bytes")
+    return parse(data)
 
 
 def digest(data: bytes) -> str:

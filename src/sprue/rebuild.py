@@ -20,7 +20,7 @@ from sprue.bundle.check import check_bundle
 from sprue.bundle.differing import Differing, differing
 from sprue.bundle.manifest import MEASUREMENTS, Manifest, TargetEntry
 from sprue.bundle.store import Store
-from sprue.canonical import parse
+from sprue.canonical import read_json
 from sprue.choosing.candidates import Space
 from sprue.description import Description
 from sprue.engine.cache import Cache
@@ -40,7 +40,6 @@ from sprue.variant import Variant
 VARIANTS = "evidence/variants.json"
 OF_MODEL = ("name", "metric", "label", "description")
 """In the effective recipe, beside what stands in the recipe's files."""
-MAX_JSON = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -210,14 +209,12 @@ def _machine_of(folder: Path) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"larger than {MAX_JSON} bytes")
-        value = parse(path.read_bytes())
+        value = read_json(path)
         if not isinstance(value, dict):
             raise ValueError("no object")
     except OSError as error:
         said = f"the bundle does not hold it ({error.strerror}): it cannot be built again"
         raise CheckError(said, where=str(path)) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SprueError(f"cannot be read: {error}", where=str(path)) from error
     return value

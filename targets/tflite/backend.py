@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from sprue import description
 from sprue.backend import Availability, Contract, Finding, Offer, Pass, Runner, Variant, compatible
-from sprue.canonical import canonical, digest, parse
+from sprue.canonical import canonical, digest, read_json
 from sprue.errors import CheckError, SprueError
 from sprue.graph import inputs
 from sprue.passes.float_region import float_region
@@ -314,7 +314,7 @@ def _read(path: Path) -> bytes:
 def _untouched(data: bytes, report: Path) -> None:
     """Raises CheckError when the report is missing or speaks of other bytes."""
     try:
-        told = parse(report.read_bytes())
+        told = read_json(report)
         expected = told["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckError(

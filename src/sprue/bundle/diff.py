@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from sprue.bundle.check import check_bundle
 from sprue.bundle.manifest import MEASUREMENTS, Manifest, TargetEntry
-from sprue.canonical import parse
+from sprue.canonical import read_json
 from sprue.errors import CheckError
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto
 
 RECIPE = "evidence/recipe.json"
-MAX_JSON = 64 * 2**20
 NAMED = 5
 """Of the weights that changed, so many are called by name."""
 
@@ -72,10 +71,8 @@ class _Bundle:
         if not file.is_file():
             return None
         try:
-            if file.stat().st_size > MAX_JSON:
-                raise ValueError(f"larger than {MAX_JSON} bytes")
-            return parse(file.read_bytes())
-        except (ValueError, RecursionError) as error:
+            return read_json(file)
+        except ValueError as error:
             raise CheckError(f"cannot be read: {error}", where=str(file)) from error
 
 

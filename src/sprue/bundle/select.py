@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sprue.bundle.manifest import Strict, TargetEntry
-from sprue.canonical import parse
+from sprue.canonical import read_json
 from sprue.errors import CheckError, SprueError, did_you_mean
 from sprue.load import this_machine, unmet
 
@@ -65,14 +65,10 @@ class Machine(Strict):
 def read_machine(path: Path) -> dict[str, Any]:
     """The machine that a JSON file describes. Raises SprueError for what is none."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_MACHINE_BYTES + 1)
-        if len(data) > MAX_MACHINE_BYTES:
-            raise ValueError(f"larger than {MAX_MACHINE_BYTES} bytes")
-        return Machine.model_validate(parse(data)).model_dump(mode="json")
+        return Machine.model_validate(read_json(path, MAX_MACHINE_BYTES)).model_dump(mode="json")
     except OSError as error:
         raise SprueError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    except (ValidationError, ValueError, RecursionError) as error:
+    except (ValidationError, ValueError) as error:
         said = str(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]

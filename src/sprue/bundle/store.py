@@ -18,7 +18,7 @@ from sprue.bundle.check import Damaged, Proof, check_bundle, read_bundle_manifes
 from sprue.bundle.manifest import Manifest
 from sprue.bundle.reference import Reference, order, read_reference
 from sprue.bundle.tags import existing_tag, read_tags
-from sprue.canonical import canonical, parse
+from sprue.canonical import canonical, read_json
 from sprue.durable import locked, owned_folder, sweep, sync_folder, sync_tree, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
 
@@ -184,7 +184,7 @@ class Store:
 
     def _latest(self, name: str, version: str) -> str | None:
         try:
-            value = parse((self.folder / name / f"{version}.json").read_bytes())
+            value = read_json(self.folder / name / f"{version}.json")
         except (OSError, ValueError):
             return None
         return value.get("id") if isinstance(value, dict) else None

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from sprue.bundle.manifest import Sha256, Strict
 from sprue.bundle.reference import check_name, check_tag
-from sprue.canonical import canonical, parse
+from sprue.canonical import canonical, read_json
 from sprue.durable import locked, write_file
 from sprue.errors import CheckError, SprueError, did_you_mean
 
@@ -69,18 +69,13 @@ def read_tag(store: Path, name: str, tag: str) -> Tag:
     """The tag as it is; without moves when there is none. Raises CheckError for a damaged file."""
     path = _path(store, name, tag)
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        read = Tag(name, tag, tuple(_TagFile.model_validate(read_json(path, MAX_BYTES)).moves))
+        _check_history(read)
     except FileNotFoundError:
         return Tag(name, tag, ())
     except OSError as error:
         raise CheckError(f"cannot read the tag: {error.strerror}", where=str(path)) from error
-    try:
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES} bytes")
-        read = Tag(name, tag, tuple(_TagFile.model_validate(parse(data)).moves))
-        _check_history(read)
-    except (ValidationError, ValueError, RecursionError) as error:
+    except (ValidationError, ValueError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise CheckError(
             f"not a valid tag: {said}", where=str(path), remedy="restore the file, or delete it and tag again"

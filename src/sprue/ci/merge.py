@@ -15,7 +15,7 @@ from typing import Any
 
 from sprue.bundle.freeze import freeze
 from sprue.bundle.manifest import MEASUREMENTS, Manifest
-from sprue.canonical import canonical, parse
+from sprue.canonical import canonical, read_json
 from sprue.data import read_arrays
 from sprue.errors import CheckError
 from sprue.judging.parity import compare
@@ -40,8 +40,8 @@ class Arrived:
     def json(self, path: str) -> Any:
         """Raises CheckError for what is no JSON."""
         try:
-            return parse((self.folder / path).read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            return read_json(self.folder / path)
+        except (OSError, ValueError) as error:
             raise CheckError(f"{path} of '{self.job}' cannot be read: {error}") from error
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from sprue.bundle.manifest import Strict
-from sprue.canonical import parse
+from sprue.canonical import read_json
 from sprue.durable import write_file
 from sprue.errors import CheckError, SprueError
 from sprue.measuring.timing import compare
@@ -147,15 +147,10 @@ def _changes(
 def read_ratchet(path: Path) -> RatchetFile | None:
     """The committed figures; None when there is no file. Raises SprueError for one that is not valid."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        return RatchetFile.model_validate(read_json(path, MAX_BYTES))
     except FileNotFoundError:
         return None
-    try:
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES} bytes")
-        return RatchetFile.model_validate(parse(data))
-    except (ValidationError, ValueError, RecursionError) as error:
+    except (ValidationError, ValueError) as error:
         said = str(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]

@@ -16,12 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from sprue.bundle.check import check_bundle
 from sprue.bundle.manifest import MEASUREMENTS, Manifest
-from sprue.canonical import parse
+from sprue.canonical import read_json
 from sprue.errors import CheckError
 from sprue.history.last_build import last_build
 from sprue.report.data import Report
 
-MAX_JSON = 64 * 2**20
 EVIDENCE = ("recipe.json", "reference.json", "parity.json", "variants.json")
 
 
@@ -71,15 +70,10 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 def _json(path: Path) -> Any:
     """A JSON file of a bundle; None if it has none."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_JSON + 1)
+        return read_json(path)
     except FileNotFoundError:
         return None
-    try:
-        if len(data) > MAX_JSON:
-            raise ValueError(f"larger than {MAX_JSON} bytes")
-        return parse(data)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckError(f"cannot be read: {error}", where=str(path)) from error
 
 
