@@ -42,6 +42,16 @@ class Commands(click.Group):
                 f"{error.message} ({did_you_mean(args[0], self.list_commands(ctx))})"
             ) from error
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # of which click makes 1, as if a check had failed
+            raise _ReaderGoneError from error
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read what we print has gone."""
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(sprue.__version__, prog_name="sprue")
@@ -63,8 +73,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped", err=True)
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing more may be written, not even at exit.
+    except _ReaderGoneError:
+        # Nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except OSError as error:
