@@ -28,7 +28,7 @@ from sprue.passes.compact import compact
 from sprue.passes.normal_form import STANDARD_DOMAINS, infer_shapes, nodes, subgraphs
 from sprue.passes.quantize_dynamic import OP_TYPES, QuantizeDynamic
 from sprue.passes.quantize_static import QuantizeStatic
-from sprue.passes.quantize_weights import QuantizeWeights
+from sprue.passes.quantize_weights import READERS, QuantizeWeights
 from sprue.passes.simplify import Simplify, first_line
 from sprue.variant import Settings
 from sprue.weights import write_model
@@ -160,7 +160,7 @@ class OnnxRuntime:
         return False
 
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
-        quantizable = OP_TYPES if variant.precision == "int8-dynamic" else QUANTIZABLE
+        quantizable = {"int8-dynamic": OP_TYPES, "int8-weights": READERS}.get(variant.precision, QUANTIZABLE)
         return [
             *precision_findings(model, variant, self.precisions, quantizable),
             *flash_findings(model, variant),

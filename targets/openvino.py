@@ -29,7 +29,7 @@ from sprue.passes.float_region import float_region
 from sprue.passes.masks import WEIGHTED
 from sprue.passes.normal_form import nodes
 from sprue.passes.quantize_static import RECURRENT
-from sprue.passes.quantize_weights import QuantizeWeights
+from sprue.passes.quantize_weights import READERS, QuantizeWeights
 from sprue.passes.simplify import Simplify
 
 from ._findings import (
@@ -146,8 +146,9 @@ class OpenVino:
 
     def check(self, model: ModelProto, variant: Variant) -> list[Finding]:
         """Raises nothing: a model that OpenVINO's importer refuses as a whole is a finding too."""
+        quantizable = READERS if variant.precision == "int8-weights" else QUANTIZABLE
         return [
-            *precision_findings(model, variant, self.precisions, QUANTIZABLE),
+            *precision_findings(model, variant, self.precisions, quantizable),
             *flash_findings(model, variant),
             *_operator_findings(model),
             *deviation_findings(model, DEVIATIONS, REMEDY),

@@ -151,6 +151,17 @@ def test_a_precision_that_would_change_nothing_is_a_finding() -> None:
     assert BACKEND.check(model, variant("float32")) == []
 
 
+def test_what_only_stores_a_table_has_8_bit_weights_and_no_other_int8() -> None:
+    table = numpy_helper.from_array(np.ones((50, 8), np.float32), "table")
+    nodes = [helper.make_node("Gather", ["table", "x"], ["y"], "look up")]
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["n"])
+    y = helper.make_tensor_value_info("y", FLOAT, ["n", 8])
+    graph = helper.make_graph(nodes, "g", [x], [y], [table])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    assert BACKEND.check(model, variant("int8-weights")) == []
+    assert [f.kind for f in BACKEND.check(model, variant("int8-static"))] == ["precision"]
+
+
 def test_weights_that_cannot_fit_are_a_finding_before_anything_is_compiled(tiny_cnn: Case) -> None:
     size = sum(numpy_helper.to_array(t).size for t in tiny_cnn[0].graph.initializer)
     assert BACKEND.check(tiny_cnn[0], variant("float32", limit_flash=4 * size)) == []

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float32]
 
+READERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", *RECURRENT)
+"""What has weights to store; a table that is added is stored too, but makes no network worth it."""
 LEVELS = 255
 TINY = np.float16(6e-8)
 """The smallest scale in half precision: a channel of zeros, or nearly, has no use for a smaller one."""
