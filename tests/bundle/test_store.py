@@ -215,7 +215,7 @@ def test_two_processes_may_keep_the_same_bundle_at_once(
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    places = {process.communicate(timeout=30)[0].strip() for process in together}
+    places = {process.communicate(timeout=60)[0].strip() for process in together}
     assert [p.returncode for p in together] == [0] * 3
     assert len(places) == 1
     check_bundle(Path(places.pop()))
@@ -235,11 +235,11 @@ def test_a_killed_freeze_leaves_no_half_bundle_visible(
         process.stdin.flush()
         time.sleep(rng.uniform(0, 0.12))
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         for stored in store.bundles():
             store.check(stored)
     last = start(store, big)
-    out, _ = last.communicate("\n", timeout=30)
+    out, _ = last.communicate("\n", timeout=60)
     assert check_bundle(Path(out.strip()))
     assert seen(store) == ["tiny"]
 

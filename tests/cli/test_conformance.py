@@ -27,7 +27,8 @@ def conformance(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def judged(cache: Path, backend: str) -> tuple[int, dict[str, Any]]:
-    done = conformance(cache, "-b", backend, "--operator", "Relu", "-j1", "--timeout", "5", "--json")
+    limit = ("--timeout", "5") if backend == "hangs" else ()
+    done = conformance(cache, "-b", backend, "--operator", "Relu", "-j1", *limit, "--json")
     return done.returncode, json.loads(done.stdout)["backends"][backend]
 
 

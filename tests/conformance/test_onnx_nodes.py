@@ -17,6 +17,7 @@ from sprue.conformance.cases import adapted, all_cases, node_tests
 from sprue.conformance.expected import expected_file, read_expected
 from sprue.conformance.judge import judge, refusal, target_of
 from sprue.conformance.table import table
+from tests.thinning import every
 
 EXPECTED = Path(__file__).with_name("expected")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -30,9 +31,11 @@ SAMPLE = {
 }
 """The fast set: a module of ONNX's node tests, and one test of it."""
 
-EVERY = {"c": 10, "openvino": 2}
-"""Of how many cases one is run, where each takes long: OpenVINO compiles its graph, C runs on an emulator.
-`tests/targets/c/test_node_conformance.py` runs all of C's on the host. `check` is asked about every case."""
+PARTS = 20
+"""In how many parts the cases are run, one part at each commit; `check` is asked about each case of OURS."""
+OURS = ("c", "tflite")
+"""The lowerings that are sprue's own. Each accepted test of theirs is also run whole, without the command:
+tests/targets/c/test_node_conformance.py on the host, tests/targets/tflite/test_nodes.py."""
 
 
 def executing(name: str) -> str:
@@ -62,28 +65,28 @@ def test_a_sample_of_what_check_accepts_is_right(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", names())
-def test_every_case_comes_out_as_committed(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_cases_come_out_as_committed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An unexpected pass fails like an unexpected failure. A crash of a runtime ends its own case only."""
-    command = ["conformance", "--backend", executing(name), "--every", str(EVERY.get(name, 1)), "-j1"]
-    command += ["--expected", str(EXPECTED), "--cache", str(tmp_path), "--json"]
+    step, first = every(PARTS)
+    command = ["conformance", "--every", str(step), "--first", str(first), "-j1", "--json"]
+    command += ["--expected", str(EXPECTED), "--cache", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "sprue", *command], capture_output=True, text=True, check=False
     )
-    said = json.loads(done.stdout)["backends"][name]
+    said = json.loads(done.stdout)["backends"]
     with capsys.disabled():
-        print(f"\n{name}: {said['matched']} matched, {said['refused']} refused, {said['wrong']} wrong")
-    assert said["unexpected"] == []
+        print(f"\none case in {step}, from {first}:")
+        for name, found in said.items():
+            print(f"{name}: {found['matched']} matched, {found['refused']} refused, {found['wrong']} wrong")
+    assert {name: found["unexpected"] for name, found in said.items() if found["unexpected"]} == {}
     assert done.returncode == 0
 
 
 @pytest.mark.slow
 def test_check_refuses_just_the_cases_that_are_committed_as_refused() -> None:
-    """Of the backends of which the test above runs only some; and the table is what the files say."""
+    """And the table is what the files say."""
     cases = list(all_cases(node_tests()))
-    for name in EVERY:
+    for name in OURS:
         if not (find(name).available().compiles and find(name).available().executes):
             continue
         expected = read_expected(expected_file(EXPECTED, name))

@@ -116,7 +116,9 @@ def fail(inputs: Inputs, params: Params, out: Path) -> None:
 def spawn(inputs: Inputs, params: Params, out: Path) -> None:
     """Starts a child, writes its process number to `params["pid"]`, and hangs."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(params["pid"]).write_text(str(child.pid))
+    written = Path(params["pid"] + ".new")
+    written.write_text(str(child.pid))
+    written.replace(params["pid"])
     time.sleep(600)
 
 

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sprue.engine.cache import Cache
+from tests.thinning import thinned
 
 pytestmark = pytest.mark.slow
 
@@ -53,12 +55,18 @@ def running(cache: Path) -> list[int]:
     return found
 
 
+def until(true: Callable[[], bool]) -> bool:
+    """Whether it comes true. That it comes soon is not asked here: the machine may be busy."""
+    end = time.monotonic() + 60
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def all_gone(cache: Path) -> bool:
-    for _ in range(40):
-        if not running(cache):
-            return True
-        time.sleep(0.05)
-    return False
+    return until(lambda: not running(cache))
 
 
 def assert_nothing_torn(folder: Path) -> None:
@@ -80,7 +88,7 @@ def test_ctrl_c_stops_a_build_at_once_and_the_next_one_goes_on(tmp_path: Path, a
     time.sleep(after)
     pressed = time.monotonic()
     os.killpg(build.pid, signal.SIGINT)
-    _, err = build.communicate(timeout=30)
+    _, err = build.communicate(timeout=60)
     print(f"\nstopped after {time.monotonic() - pressed:.2f} s (aim: 2)")
     assert build.returncode == -signal.SIGINT
     assert err.rstrip().endswith("KeyboardInterrupt")
@@ -102,10 +110,9 @@ def test_a_killed_build_takes_its_busy_workers_with_it(tmp_path: Path, how: sign
     build = start(folder, 1, 30.0)
     assert build.stdout is not None
     assert build.stdout.readline() == "pool\n"
-    time.sleep(0.4)
-    assert len(running(folder)) > 1
+    assert until(lambda: len(running(folder)) > 1)
     os.kill(build.pid, how)
-    build.communicate(timeout=10)
+    build.communicate(timeout=60)
     assert build.returncode == -how
     assert all_gone(folder)
 
@@ -121,7 +128,7 @@ def killed_and_resumed(folder: Path, seed: int, most: int) -> int:
         time.sleep(rng.uniform(0.1, 0.4 + 0.1 * count))
         if build.poll() is None:
             os.kill(build.pid, signal.SIGKILL)
-        build.communicate(timeout=10)
+        build.communicate(timeout=60)
         if cache.exists():
             assert_nothing_torn(cache)
         if build.returncode == 0:
@@ -139,10 +146,11 @@ def test_a_build_that_was_killed_and_resumed_makes_the_same(tmp_path: Path, seed
 
 
 @pytest.mark.slow
-def test_twenty_killed_builds_make_the_same(tmp_path: Path) -> None:
-    killed = sum(killed_and_resumed(tmp_path / str(seed), seed, 50) for seed in range(2, 22))
-    print(f"{killed} kills, none left anything wrong")
-    assert killed >= 20
+def test_builds_that_are_killed_again_and_again_make_the_same(tmp_path: Path) -> None:
+    seeds = thinned(range(2, 22), 5)
+    killed = sum(killed_and_resumed(tmp_path / str(seed), seed, 50) for seed in seeds)
+    print(f"{killed} kills in {len(seeds)} builds, none left anything wrong")
+    assert killed >= len(seeds)
 
 
 @pytest.mark.parametrize("builds", [2, pytest.param(16, marks=pytest.mark.slow)])

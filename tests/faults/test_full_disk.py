@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.thinning import thinned
+
 from .conftest import Judge
 from .place import Done, Place
 
@@ -42,20 +44,20 @@ def mount(*arguments: str) -> Done:
     return subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
 
 
-def until_it_fits(at: At, judge: Judge, part: str, cache: str, limits: list[str]) -> None:
-    """Builds with `part` on ever larger disks. The first must be too small, and the last large enough."""
+def until_it_fits(at: At, judge: Judge, folder: str, cache: str, limits: list[str]) -> None:
+    """Builds with `folder` on ever larger disks. The first must be too small, and the last large enough."""
     codes = []
-    for limit in limits:
+    for limit in (limits[0], *thinned(limits[1:-1], 3), limits[-1]):
         place = at(limit, cache=cache)
-        folder = getattr(place, part)
-        with disk(folder, limit):
+        full: Path = getattr(place, folder)
+        with disk(full, limit):
             done = place.build()
             codes.append(done.returncode)
             if done.returncode != 0:
                 assert "No space left on device" in done.stdout + done.stderr
                 assert "free some space" in done.stdout + done.stderr
-            mount("-o", f"remount,{ENOUGH}", str(folder)).check_returncode()
-            judge.disturbed(place, done, what=f"{part}: {limit}")
+            mount("-o", f"remount,{ENOUGH}", str(full)).check_returncode()
+            judge.disturbed(place, done, what=f"{folder}: {limit}")
     assert codes[0] in (1, 2)
     assert codes[-1] == 0
     assert not judge.faults, "\n\n".join(judge.faults)

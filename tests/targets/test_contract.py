@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -171,9 +170,7 @@ def test_what_every_worker_imports_reads_no_file_of_a_person() -> None:
 @each_backend
 def test_a_backend_says_its_name_its_tools_and_what_is_missing(name: str) -> None:
     backend = find(name)
-    start = time.perf_counter()
     tools = backend.tools() if backend.available().compiles else {}
-    assert time.perf_counter() - start < 5, "available() and tools() are to be cheap"
     assert backend.name == name
     assert set(backend.precisions) <= set(PRECISIONS)
     assert all(isinstance(v, str) and v for v in tools.values())

@@ -27,6 +27,7 @@ Folder = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--operator", "operators", multiple=True, help="Only the tests of this operator.")
 @click.option("--every", type=click.IntRange(min=1), default=1, help="Only each N-th case.", metavar="N")
+@click.option("--first", type=click.IntRange(min=0), default=0, help="Leave out K cases before.", metavar="K")
 @click.option("--expected", type=Folder, help="Hold what comes out against <backend>.txt in this folder.")
 @click.option("--update", is_flag=True, help="Write what comes out into the folder of --expected.")
 @click.option("--table", type=click.Path(path_type=Path, dir_okay=False), help="Write operator x backend.")
@@ -38,6 +39,7 @@ def command(
     backends: tuple[str, ...],
     operators: tuple[str, ...],
     every: int,
+    first: int,
     expected: Path | None,
     update: bool,
     table: Path | None,
@@ -63,7 +65,7 @@ def command(
     ):
         listen = everything if as_json or sys.stderr.isatty() else _only_failures(everything)
         cases = listed(opened, pool, listen)
-        chosen = _chosen(cases, operators)[::every]
+        chosen = _chosen(cases, operators)[first::every]
         found = {name: ran(chosen, name, opened, pool, listen, timeout) for name in names}
     if update and expected is not None:
         _update(expected, found, whole=len(chosen) == len(cases))
@@ -137,7 +139,7 @@ def _update(folder: Path, found: Mapping[str, Mapping[str, Ran]], *, whole: bool
                 raise SprueError(
                     "it was made with other versions of the tools",
                     where=str(path),
-                    remedy="update it as a whole, without --operator and --every",
+                    remedy="update it as a whole, without --operator, --every and --first",
                 )
             result = merged(known, result)
         path.write_text(expected_text(name, result, versions), encoding="utf-8")
