@@ -7,6 +7,7 @@ heavy at its top.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -85,6 +86,7 @@ def main() -> None:
         traceback.print_exc()
         click.echo("this is a bug in sprue; please report it with the lines above", err=True)
         code = 70
+    gc.freeze()  # the collection at exit would go through all that was imported, for a tenth of a short run
     sys.exit(code)
 
 

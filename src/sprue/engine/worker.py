@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import gc
 import importlib
 import json
 import os
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
@@ -41,10 +43,7 @@ def main() -> None:
     os.dup2(nothing, 1)
     waiting: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, waiting), daemon=True).start()
-    for module in sys.argv[1:]:
-        # If it cannot be imported, the action that needs it says so, and its log keeps why.
-        with contextlib.suppress(Exception):
-            importlib.import_module(module)
+    _import(sys.argv[1:])
     try:
         answers.write("\n")
         answers.flush()
@@ -53,6 +52,19 @@ def main() -> None:
     while True:
         answers.write(json.dumps(_answer(json.loads(waiting.get()))) + "\n")
         answers.flush()
+
+
+def _import(modules: Sequence[str]) -> None:
+    """What cannot be imported is for the action that needs it to say: its log keeps why.
+
+    What is there afterwards is there for good: collections of garbage need not go through it again and again.
+    """
+    gc.disable()
+    for module in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
 
 
 def _listen(requests: TextIO, waiting: SimpleQueue[str]) -> None:
