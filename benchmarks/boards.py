@@ -1,7 +1,8 @@
-"""The int8 MLPerf Tiny models on every board: exact instructions of one inference, and bytes of RAM.
+"""The int8 MLPerf Tiny models on every board: instructions of one inference, cycles, and bytes of RAM.
 
 MLCommons' own int8 files, read as QDQ with their very scales, compiled by zig and executed by unicorn or, for
-the Cortex-M55, QEMU. Instructions are not cycles: what one costs differs from core to core.
+the Cortex-M55, QEMU. Instructions are exact. Cycles are estimated for the cores whose manuals say what an
+instruction costs (docs/embedded.md).
 
     python benchmarks/boards.py          needs the extra `embedded` and Debian's qemu-system-arm
 
@@ -22,7 +23,7 @@ from benchmarks.tiny import DATA, ours  # noqa: E402
 from models.mlperf_tiny.import_tflite import ORIGINALS  # noqa: E402
 from models.mlperf_tiny.rebuild import rebuild  # noqa: E402
 
-BOARDS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55", "riscv32", "riscv32f")
+BOARDS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55", "sifive-e31", "riscv32", "riscv32f")
 PLAIN = {
     "riscv32": (11_782_336, 32_886_306, 46_417_594, 1_072_398),
     "riscv32f": (10_364_162, 28_940_651, 44_675_851, 1_038_336),
@@ -40,6 +41,8 @@ def main() -> int:
         ]
         counted[board] = [p.instructions or 0 for p in profiles]
         print(f"{board:16}" + "".join(f"{n:16,}" for n in counted[board]), flush=True)
+        if all(p.cycles for p in profiles):
+            print(f"{'  cycles (est.)':16}" + "".join(f"{p.cycles:16,}" for p in profiles), flush=True)
         print(f"{'  RAM':16}" + "".join(f"{p.ram or 0:16,}" for p in profiles), flush=True)
     kept = True
     for board, before in PLAIN.items():

@@ -3,7 +3,7 @@
 The pipeline: `read` (ONNX -> Graph), `rewrite` (QDQ pairs and activations move into their nodes), `lower`
 (nodes -> calls of C kernels, one module of `ops/` per operator family; tensors -> arena, `memory`), `emit` (C
 text), `artifact` and `project` (its folder) with `firmware` or, for a host, `library`, made by `toolchain`
-(zig); `device` (an artifact on an `emulator`; `cycles` estimates a Cortex-M4's) and `host`. `check` says what
+(zig); `device` (an artifact on an `emulator`; `cycles` estimates theirs) and `host`. `check` says what
 cannot work, `predict` what will be needed.
 """
 

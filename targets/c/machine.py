@@ -174,6 +174,10 @@ CORES: dict[tuple[str, str], Core] = {
         RISCV, "generic_rv32+m+a+c", ("-march=rv32imac", "-misa-spec=2.2"), "SIFIVE_E31", _virt("f", "d"),
         abi=("-mabi=ilp32",),
     ),
+    ("riscv32", "sifive-e31"): Core(
+        RISCV, "sifive_e31", ("-march=rv32imac", "-misa-spec=2.2"), "SIFIVE_E31", _virt("f", "d"),
+        abi=("-mabi=ilp32",),
+    ),
     ("riscv32", "rv32imafc"): Core(
         RISCV, "generic_rv32+m+a+f+c", ("-march=rv32imafc", "-misa-spec=2.2"), "SIFIVE_U34", _virt("d"),
         abi=("-mabi=ilp32f",), floats=True,

@@ -94,8 +94,8 @@ class UnicornCore:
         trace = cycles.Trace()
         self.walk(address, trace)
         total = sum(self._instructions(*block) * times for block, times in trace.executions.items())
-        documented = self._machine.cpu == cycles.CPU and cycles.available()
-        return Counted(total, cycles.estimate(trace, self.read) if documented else None)
+        timings = cycles.documented(self._machine.cpu) if cycles.available() else None
+        return Counted(total, None if timings is None else cycles.estimate(trace, self.read, timings))
 
     def count_calls(self, address: int) -> list[int]:
         """The firmware has no symbols: a call begins where the link register points behind the block that
