@@ -21,7 +21,7 @@ from sprue.errors import CheckError, SprueError
 from sprue.judging.metric import Metric, find_metric
 
 if TYPE_CHECKING:
-    from sprue.backend import Samples
+    from sprue.backend import Runner, Samples
 
 Inputs = Mapping[str, Path]
 Params = Mapping[str, Any]
@@ -217,10 +217,12 @@ def measure_variants(inputs: Inputs, params: Params, out: Path) -> None:
     one = {n: a[:1] for n, a in samples.items()}
     operators: dict[str, list[dict[str, Any]]] = {}
 
-    def ask() -> None:
-        operators.update({n: [asdict(o) for o in load().operators(one)] for n, load in loads.items()})
+    def ask(name: str, runner: Runner) -> None:
+        operators[name] = [asdict(o) for o in runner.operators(one)]
 
     timings, conditions = measure.measure(candidates, samples, ask)
+    for name in variants.keys() - candidates.keys():
+        ask(name, loads[name]())
     times = {name: asdict(timings[name]) if name in timings else None for name in variants}
     measured = {name: {"timing": times[name], "operators": operators[name]} for name in variants}
     _write(out / "measurement.json", {"variants": measured, "conditions": asdict(conditions)})

@@ -89,16 +89,19 @@ def test_a_candidate_that_fails_leaves_the_process_unpinned() -> None:
     assert allowed() == before
 
 
-@pytest.mark.parametrize("names", ["", "a"], ids=["nothing is timed", "one is timed"])
-def test_what_is_to_be_done_meanwhile_is_done_first(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_asked_once_when_it_is_first_loaded_and_before_anything_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(measure, "ROUND_SECONDS", 0.0)
-    done: list[str] = []
+    log: list[tuple[str, float]] = []
+    asked: list[tuple[str, int]] = []
+    loads = {name: Candidate(lambda name=name: Counting(name, log)) for name in "ab"}  # type: ignore[misc]
+    timings, _ = measure.measure(loads, SAMPLES, lambda name, _: asked.append((name, len(log))))
+    assert asked == [("a", 0), ("b", 0)]
+    assert [*timings] == ["a", "b"]
 
-    def load() -> Counting:
-        done.append("load")
-        return Counting("a", [])
 
-    timings, _ = measure.measure(dict.fromkeys(names, Candidate(load)), SAMPLES, lambda: done.append("asked"))
-    assert done[0] == "asked"
-    assert done.count("asked") == 1
-    assert [*timings] == [*names]
+def test_nothing_to_time_is_no_measurement() -> None:
+    timings, conditions = measure.measure({}, SAMPLES)
+    assert timings == {}
+    assert conditions.load_before is None

@@ -61,27 +61,30 @@ class _Timed:
 
 
 def measure(
-    candidates: Mapping[str, Candidate], samples: Samples, meanwhile: Callable[[], None] = lambda: None
+    candidates: Mapping[str, Candidate],
+    samples: Samples,
+    ask: Callable[[str, Runner], None] = lambda *_: None,
 ) -> tuple[dict[str, Timing], Conditions]:
     """Load each artifact anew and time it at batch 1, going round the samples; and what else went on.
 
-    The first look at the processors takes a while: `meanwhile` is called then, in any case.
+    The first look at the processors takes a while. Meanwhile each artifact is loaded for the first time, with
+    all that is imported on the way, and what is not timed may be asked of it.
     """
     if not candidates:
-        meanwhile()
         return {}, Conditions()
     watch = Watch(max(c.threads for c in candidates.values()))
     try:
-        meanwhile()
-        watch.choose()
-        timed = {}
         for name, candidate in candidates.items():
+            ask(name, candidate.load())
+        watch.choose()
+        timed = []
+        for candidate in candidates.values():
             watch.pin(candidate.threads)
-            timed[name] = _load(candidate)
-        _rounds(list(timed.values()), _singles(samples), watch)
+            timed.append(_load(candidate))
+        _rounds([*timed], _singles(samples), watch)
     finally:
         conditions = watch.end()
-    return {name: _timing(t) for name, t in timed.items()}, conditions
+    return dict(zip(candidates, map(_timing, timed), strict=True)), conditions
 
 
 def _singles(samples: Samples) -> list[Samples]:
@@ -90,7 +93,6 @@ def _singles(samples: Samples) -> list[Samples]:
 
 
 def _load(candidate: Candidate) -> _Timed:
-    candidate.load()  # what is imported on the way is paid here
     seconds = []
     for _ in range(LOADS):
         started = time.perf_counter()
