@@ -20,7 +20,7 @@ from sprue.facts import Facts
 from sprue.judging.acceptance import drop_reason
 from sprue.plan import Asked, Plan, Planned, halves, sensitivity
 from sprue.recipe import Choice
-from sprue.variant import Variant
+from sprue.variant import Compression, Variant
 
 Read = Callable[[str, str], Any]
 """(action, file) -> the JSON that it made; None if it was not run, or failed."""
@@ -50,16 +50,17 @@ def offers(choice: Choice, facts: Facts) -> list[tuple[str, Offer]]:
     every = [(b, o) for b in choice.space.backends for o in find(b).offers(facts, choice.target)]
     if choice.prefer != "size":
         return [(b, o) for b, o in every if not o.small]
-    return list({(b, o.precision): (b, o) for b, o in reversed(every)}.values())[
-        ::-1
-    ]  # settings are no bytes
+    first = {(b, o.precision): (b, o) for b, o in reversed(every)}  # settings are no bytes
+    return list(first.values())[::-1]
 
 
 def offered_variants(choice: Choice, facts: Facts) -> list[Asked]:
     """The offers, multiplied by the lists of the recipe, each variant once; `only` is not looked at."""
+    found = offers(choice, facts)
+    smaller = {backend for backend, offer in found if offer.small}
     asked = [
-        Asked(choice, v, offer.why, mixed=offer.mixed, later=offer.large and choice.prefer == "size")
-        for backend, offer in offers(choice, facts)
+        Asked(choice, v, offer.why, mixed=offer.mixed, later=offer.large and backend in smaller)
+        for backend, offer in found
         for v in choice.space.around(Variant(choice.target, backend, offer.precision), offer.settings)
     ]
     return list({a.variant.id: a for a in reversed(asked)}.values())[::-1]
@@ -114,7 +115,9 @@ def _holds(result: Result, choice: Choice) -> bool:
 
 
 def _wanted(choice: Choice, asked: Asked) -> bool:
-    names = {asked.variant.id, *([f"{asked.variant.backend}-int8-mixed"] if asked.mixed else [])}
+    variant, names = asked.variant, {asked.variant.id}
+    if asked.mixed and variant.precision == "int8-static":
+        names.add(f"{variant.backend}-int8-mixed")
     return not choice.only or not names.isdisjoint(choice.only)
 
 
@@ -158,6 +161,8 @@ def _looked_at(planned: Planned, result: Result, results: Results) -> bool:
     """Whether its layers are looked at: it was judged and failed, and what is kept may come of it."""
     if not planned.mixed or result.state != "failed" or result.broken:
         return False
+    if planned.variant.precision == "int8-weights":  # what is predicted is predicted of the network as it is
+        return planned.variant.compression == Compression() and not _outgrown(planned, results)
     return not _spared(planned, results) and not _outgrown(planned, results)
 
 
