@@ -100,6 +100,30 @@ def tiny_mlp() -> tuple[ModelProto, Samples]:
 
 
 @pytest.fixture(scope="session")
+def outlier() -> tuple[ModelProto, Samples]:
+    """x float32 [batch,16] -> y float32 [batch,16]; MatMul, Tanh, MatMul, Tanh, MatMul.
+
+    A weight of the node `ruined`, 200 times as large as its neighbours, ruins their scale in int8, though it
+    multiplies nothing but 0.
+    """
+    rng = np.random.default_rng(2)
+    weights = {n: rng.standard_normal((16, 16)).astype(np.float32) for n in ("a", "b", "c")}
+    weights["b"][3] *= 200
+    weights["a"][:, 3] = 0
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["ya"], "first"),
+        helper.make_node("Tanh", ["ya"], ["ta"], "tanh"),
+        helper.make_node("MatMul", ["ta", "b"], ["yb"], "ruined"),
+        helper.make_node("Tanh", ["yb"], ["tb"], "tanh2"),
+        helper.make_node("MatMul", ["tb", "c"], ["y"], "last"),
+    ]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 16]) for n in "xy")
+    held = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    samples: Samples = {"x": rng.standard_normal((200, 16)).astype(np.float32)}
+    return _model("outlier", nodes, x, y, held), samples
+
+
+@pytest.fixture(scope="session")
 def template(tiny_mlp: tuple[ModelProto, Samples], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the model `tiny`, which is always right, and the recipe `tiny` for the target `null`."""
     model, samples = tiny_mlp
