@@ -73,9 +73,9 @@ def test_a_missing_file_is_answered_with_the_nearest(folder: Path) -> None:
 
 
 def test_a_missing_model_file_and_missing_keys_are_named(folder: Path) -> None:
-    assert said(folder, 'source = "m.onnx"\n').endswith("the key 'data' is missing")
+    assert said(folder, 'source = "m.onnx"\n').endswith("the key 'data' is missing\n  add a table [data]")
     assert said(folder, 'source = "m.onnx"\n[data]\n').startswith(
-        "model.toml:2: the key 'data.evaluation' is missing"
+        "model.toml:2: the key 'data.evaluation' is missing\n  add evaluation = \"evaluation.npz\""
     )
-    with pytest.raises(SprueError, match="No such file"):
+    with pytest.raises(SprueError, match="there is no such file"):
         load_model(folder / "absent")

@@ -34,7 +34,9 @@ InnerPath = Annotated[str, AfterValidator(_inside)]
 class DataFile(Strict):
     """`[data]`: .npz files whose arrays are named as the model's inputs, axis 0 counting the samples."""
 
-    evaluation: InnerPath = Field(description="samples and labels that every artifact is judged on")
+    evaluation: InnerPath = Field(
+        description="samples and labels that every artifact is judged on", examples=["evaluation.npz"]
+    )
     calibration: InnerPath | None = Field(None, description="samples that quantization ranges are taken from")
     label: str = Field("label", description="the array of the evaluation file that holds the right answers")
 
@@ -74,7 +76,8 @@ class ModelFile(Strict):
     """`models/<name>/model.toml`."""
 
     source: InnerPath = Field(
-        description='an ONNX file, or "train.py:export", a callable that returns an onnx.ModelProto'
+        description='an ONNX file, or "train.py:export", a callable that returns an onnx.ModelProto',
+        examples=["model.onnx"],
     )
     metric: str = Field(
         "accuracy",

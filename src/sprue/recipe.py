@@ -153,7 +153,7 @@ class RecipeFile(Strict):
     extends: str | None = Field(None, description="a recipe to take values from; it may not extend another")
     model: str | None = Field(None, description="the name of a folder in models/")
     version: str | None = Field(
-        None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", description="of the bundle"
+        None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$", description="of the bundle", examples=["1.4.0"]
     )
     prices: str | None = Field(None, description="a price file, relative to the recipe")
     accept: AcceptFile | None = None
@@ -339,7 +339,8 @@ def _find_model(path: Path, values: Values) -> tuple[Path, Model]:
             return project, load_model(folder / name)
         if folder.is_dir():
             seen += [p.parent.name for p in folder.glob("*/model.toml")]
-    raise SprueError(f"there is no model '{name}'", where=place, remedy=did_you_mean(name, seen))
+    none = "a model is a folder with a model.toml, models/NAME/ beside recipes/"
+    raise SprueError(f"there is no model '{name}'", where=place, remedy=did_you_mean(name, seen, none=none))
 
 
 def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]]) -> Choice:

@@ -22,5 +22,6 @@ def folders() -> tuple[Path, ...]:
     """sprue's own folder, then the user's. Raises SprueError when one of those does not exist."""
     for folder in OWN:
         if not folder.is_dir():
-            raise SprueError(f"{VARIABLE} names it, but there is no such folder", where=str(folder))
+            what = f"{VARIABLE} names it, but there is no such folder"
+            raise SprueError(what, where=str(folder), remedy=f"put right or unset {VARIABLE}")
     return FOLDER, *OWN

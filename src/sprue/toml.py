@@ -6,6 +6,7 @@ grammar only as far as keys need: headers, dotted and quoted keys, multi-line st
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from sprue.errors import SprueError, did_you_mean, refused
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     AnyModel = TypeVar("AnyModel", bound=BaseModel)
@@ -173,14 +175,54 @@ def _explain(kind: type[BaseModel], document: Document, errors: list[ErrorDetail
             f"unknown key '{key}'", where=where, remedy=did_you_mean(str(path[-1]), _keys(kind, path[:-1]))
         )
     if first["type"] == "missing":
-        return SprueError(f"the key '{key}' is missing", where=where)
+        return SprueError(f"the key '{key}' is missing", where=where, remedy=_to_add(kind, path))
     if first["type"] == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
         return SprueError(
             f"'{key}' is {first['input']!r}", where=where, remedy=did_you_mean(str(first["input"]), allowed)
         )
+    if wanted := _WANTED.get(first["type"]):
+        table = f"write [{key}.NAME]" if first["type"] == "dict_type" else f"write [{key}]"
+        what = f"'{key}' is {first['input']!r}, and should be {wanted}"
+        return SprueError(what, where=where, remedy=table if wanted == _TABLE else "")
     message = first["msg"].removeprefix("Value error, ")
-    return SprueError(f"'{key}' is {first['input']!r}: {message[:1].lower()}{message[1:]}", where=where)
+    what = f"'{key}' is {first['input']!r}: {message[:1].lower()}{message[1:]}"
+    example = _example(kind, path)
+    return SprueError(what, where=where, remedy=f"such as {example}" if example else "")
+
+
+_TABLE = "a table"
+_WANTED = {
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "list_type": "a list",
+    "dict_type": _TABLE,
+    "model_type": _TABLE,
+    "model_attributes_type": _TABLE,
+}
+"""What pydantic says of a value of another type, in the words of TOML."""
+
+
+def _to_add(kind: type[BaseModel], path: list[int | str]) -> str:
+    key = ".".join(str(part) for part in path)
+    if _table(kind, path) is not None:
+        return f"add a table [{key}]"
+    return f"add {path[-1]} = {_example(kind, path) or '...'}"
+
+
+def _example(kind: type[BaseModel], path: list[int | str]) -> str:
+    field = _field(kind, path)
+    return json.dumps(field.examples[0]) if field is not None and field.examples else ""
+
+
+def _field(kind: type[BaseModel], path: list[int | str]) -> FieldInfo | None:
+    table = _table(kind, path[:-1])
+    fields = {} if table is None else table.model_fields
+    return next((f for n, f in fields.items() if path[-1] in (n, f.alias)), None)
 
 
 def _without_union_tags(loc: Iterable[int | str], data: Any) -> list[int | str]:
@@ -199,6 +241,12 @@ def _without_union_tags(loc: Iterable[int | str], data: Any) -> list[int | str]:
 
 def _keys(kind: type[BaseModel], path: list[int | str]) -> list[str]:
     """The keys that the table at `path` may have."""
+    table = _table(kind, path)
+    return [] if table is None else [f.alias or n for n, f in table.model_fields.items()]
+
+
+def _table(kind: type[BaseModel], path: list[int | str]) -> type[BaseModel] | None:
+    """What validates the table at `path`; None where that is no table with keys of its own."""
     from pydantic import BaseModel
 
     current: Any = kind
@@ -213,6 +261,4 @@ def _keys(kind: type[BaseModel], path: list[int | str]) -> list[str]:
             if getattr(current, "__origin__", None) is dict or not arms:
                 break
             current = arms[0]
-    if not (isinstance(current, type) and issubclass(current, BaseModel)):
-        return []
-    return [f.alias or n for n, f in current.model_fields.items()]
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None

@@ -142,7 +142,7 @@ def test_a_key_may_stand_in_the_policy_itself(
         ('["ci"]', '"ci"', ":7", "sign.tiny.keys"),
         ("threshold = 2", "threshold = 3", ":11", "only 2 keys may sign"),
         ("threshold = 2", "threshold = 0", ":11", "greater than or equal to 1"),
-        ("threshold = 2", 'threshold = "2"', ":11", "valid integer"),
+        ("threshold = 2", 'threshold = "2"', ":11", "should be a whole number"),
         ('["ci", "release"]', '["ci", "ci"]', ":11", "only 1 keys may sign"),
         ('"ci.pub"', '"absent.pub"', ":2", "'keys.ci': cannot read the key: No such file"),
         ('"ci.pub"', '"ci.key"', ":2", "'keys.ci': this is a private key"),

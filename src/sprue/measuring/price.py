@@ -25,7 +25,7 @@ class PriceTable(Strict):
     """`[price.<target>]`."""
 
     amount: float = Field(ge=0, allow_inf_nan=False, description="of `currency`, for one unit of `per`")
-    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217, such as EUR")
+    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["EUR"])
     per: Literal["core-hour", "instance-hour"]
     cores: int | None = Field(None, ge=1, le=4096, description="of an instance that is paid by the hour")
 
