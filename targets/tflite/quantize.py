@@ -288,10 +288,9 @@ def _worth_halving(tensor: Tensor) -> bool:
 
 
 def _halved(tensor: Tensor) -> Tensor:
+    """Both have one name, which the file then holds once."""
     assert tensor.data is not None
-    small = Tensor(
-        f"{tensor.name}/float16", tensor.shape, np.dtype(np.float16), tensor.data.astype(np.float16)
-    )
+    small = Tensor(tensor.name, tensor.shape, np.dtype(np.float16), tensor.data.astype(np.float16))
     made = Operation("DEQUANTIZE", [small], [], version=3)
     made.outputs.append(Tensor(tensor.name, tensor.shape, tensor.dtype, producer=made))
     return made.outputs[0]
