@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.thinning import every
 
 EXPECTED = Path(__file__).with_name("expected")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+BOARDS = DOCS.with_name("targets")
 
 SAMPLE = {
     "conv": "test_basic_conv_with_padding",
@@ -52,6 +54,18 @@ def sampled_node_tests() -> list[Any]:
         importlib.import_module(f"onnx.backend.test.case.node.{family}")
     made = {c.name: c for c in node._NodeTestCases}
     return [made[name] for name in SAMPLE.values()]
+
+
+def test_of_boards_the_one_with_the_most_memory_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file says so; what states no limit is a host, and stands back."""
+    board = (BOARDS / f"{target_of('c').id}.toml").read_text(encoding="utf-8")
+    larger = re.sub(r'ram = ".*"', 'ram = "64 MiB"', board)
+    (tmp_path / "larger.toml").write_text(larger, encoding="utf-8")
+    (tmp_path / "unlimited.toml").write_text(board.split("[limit]")[0], encoding="utf-8")
+    monkeypatch.setattr("sprue.targets.OWN", (tmp_path,))
+    assert target_of("c").id == "larger"
 
 
 @pytest.mark.parametrize("name", names())

@@ -15,25 +15,23 @@ from sprue.conformance.cases import Case
 from sprue.errors import SprueError
 from sprue.target import Target, load_target, target_files
 
-TARGETS = {"c": "cortex-m4"}
-"""Of the many that a backend serves: smaller boards refuse node tests for want of memory."""
-
 Kind = Literal["matched", "refused", "wrong"]
 Verdict: TypeAlias = tuple[Kind, str]
 """What became of a case, and why it was refused or is wrong."""
 
 
 def target_of(backend: str) -> Target:
-    """A target that the backend serves. Raises SprueError when there is none."""
-    if backend in TARGETS:
-        return load_target(TARGETS[backend])
-    targets = [load_target(name) for name in target_files()]
-    served = next((t for t in targets if backend in t.backends), None)
-    if served is None:
+    """Of the targets that the backend serves the one whose file states the most memory: RAM, then flash.
+
+    Smaller boards refuse cases for want of it. What states no limit is a host, and comes last: of what is
+    made for boards the answer must come from one. Raises SprueError when there is no target at all.
+    """
+    served = [t for t in map(load_target, target_files()) if backend in t.backends]
+    if not served:
         raise SprueError(
             f"no target is served by the backend '{backend}'", remedy="add one: see docs/own-targets.md"
         )
-    return served
+    return max(served, key=lambda t: (t.limit_ram or 0, t.limit_flash or 0))
 
 
 def refusal(backend: Backend, variant: Variant, case: Case) -> str:
