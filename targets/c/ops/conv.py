@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import registers, vectors
-from ..dot import cut, packed_pairs
+from ..dot import FARTHEST, LONGEST, cut, packed_blocks, packed_pairs
+from ..exact import SCALE, Codes, Exact, exact
 from ..fixed_point import fixed_factors
 from ..literals import c_float, c_type
 from ..lower import Effort
@@ -39,6 +40,11 @@ MOST_TAPS = 25
 """Of a depthwise kernel that is written out."""
 MOST_PIXELS = 3
 """In int8: three, whose sums with two outputs fill the integer registers of a Cortex-M4."""
+LONGEST_OF_PIXELS = 16
+"""Pairs in a row where a kernel has no code for windows."""
+MOST_OF_ROW = 6
+"""Outputs of a depthwise kernel at once: with two words of weights and two of inputs ten registers."""
+THREE = "conv_depthwise_three_int8.c.j2"
 
 
 def lower_conv(node: Node, graph: Graph, effort: Effort) -> list[Step]:
@@ -188,6 +194,19 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
             return [registers.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]
         template, packed_weights, (rows, columns) = _integer_depthwise(shape, weights)
         params |= {"rows": rows, "columns": columns, "ahead": 2}
+        if template == THREE:
+            found = exactly(node, graph, weights, bias, factors, 1)
+            if found is not None:
+                packed_weights = three_words(found.weights, SCALE)
+                bias_argument = Flash(found.biases.astype(np.int32), f"bias_{node.name}")
+                multiplier = Flash(found.factors, f"scale_{node.name}")
+                params |= {"factor": "int32_t"}
+            fours = shape.size[1] % 4 == 0 and shape.before[1] <= 1 and x.dtype == np.int8
+            params |= {
+                "exact": found,
+                "words": fours and not graph.fixed_point,
+                "ahead": run_of(shape.result[1]),
+            }
         flat = Flash(packed_weights, f"weights_{node.name}")
         plane = Scratch(rows * columns * 2 + 2)  # a pair may begin at the last element
         arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
@@ -198,15 +217,30 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     if register and shape.result[0] * shape.result[1] > 1:
         return [registers.convolution(node, weights, bias, multiplier, params, effort.tile, reuse)]
     by_group = weights.reshape(groups, channels // groups, -1)
-    depth = cut(by_group.shape[2])
+    depth = cut(by_group.shape[2], LONGEST_OF_PIXELS if shape.pointwise else LONGEST)
     most = min(effort.tile, MOST_PIXELS, shape.result[0] * shape.result[1])
     tile = next(t for t in range(most, 0, -1) if depth.reaches(t))
     params |= {"depth": depth.depth, "cut": depth, "tile": tile}
-    arguments = (
-        x_argument, Flash(packed_pairs(by_group, 2), f"weights_{node.name}"), bias_argument, multiplier,
-        Scratch(depth.stride * tile * 2), y_argument,
-    )  # fmt: skip
-    return [Call("conv_tiled_int8.c.j2", params, arguments, reuse)]
+    found = exactly(node, graph, weights, bias, factors, 2, groups)
+    blocks = None if found is None else packed_blocks(found.weights.reshape(by_group.shape), 2, depth, found)
+    params |= {"exact": None if blocks is None else found}
+    packed_weights = packed_pairs(by_group, 2, depth) if blocks is None else blocks
+    flash: list[Argument] = [Flash(packed_weights, f"weights_{node.name}")]
+    if blocks is None:
+        flash += [bias_argument, multiplier]
+    column = Scratch(depth.stride * tile * 2)
+    return [Call("conv_tiled_int8.c.j2", params, (x_argument, *flash, column, y_argument), reuse)]
+
+
+def exactly(
+    node: Node, graph: Graph, weights: Array, bias: Array, factors: Array, block: int, groups: int = 1
+) -> Exact | None:
+    """How to scale without floats what is to equal floats; None where that is not asked for or cannot be."""
+    if node.result is None or graph.fixed_point or graph.vectors or graph.registers:
+        return None
+    codes = Codes(int(node.result.zero), *requantization_limits(node.clamp, node.result))
+    inputs = (node.quants[0].low, node.quants[0].high)
+    return exact(weights, bias, inputs, factors.astype(np.float32), codes, block, groups)
 
 
 def _integer_depthwise(shape: Window, weights: Array) -> tuple[str, Array, tuple[int, int]]:
@@ -215,15 +249,25 @@ def _integer_depthwise(shape: Window, weights: Array) -> tuple[str, Array, tuple
     height, width = shape.kernel
     if shape.dilations[1] > 1 or width == 1 or height * width > MOST_TAPS:
         return "conv_depthwise_int8.c.j2", weights, (rows, columns)
-    if width == 3 and height <= 3 and shape.strides[1] <= 2:
-        by_row = weights.reshape(len(weights), 1, height, 3)
-        both = np.concatenate([by_row[..., :2], by_row[..., 1:]], axis=-1)  # (0, 1) and (1, 2)
-        return "conv_depthwise_three_int8.c.j2", paired_words(both), (rows, columns + columns % 2)
+    last = 2 * ((height - 1) * shape.dilations[0] * (columns + columns % 2) + 2 * MOST_OF_ROW + 2)
+    if width == 3 and height <= 3 and shape.strides[1] <= 2 and last <= FARTHEST:
+        return THREE, three_words(weights), (rows, columns + columns % 2)
     return "conv_depthwise_pairs_int8.c.j2", paired_words(weights), (rows, columns)
 
 
+def run_of(width: int) -> int:
+    """How many outputs of a row at once. Where there are several runs, each begins at a whole word."""
+    return width if width <= MOST_OF_ROW else 4 if width % 4 == 0 and width % MOST_OF_ROW else MOST_OF_ROW
+
+
+def three_words(weights: Array, scale: int = 1) -> Array:
+    """[outputs, 1, (height,) 3] int8 -> uint32 [outputs, height, 2]: neighbours (0, 1) and (1, 2), scaled."""
+    rows = weights.reshape(len(weights), 1, -1, 3).astype(np.int16) * np.int16(scale)
+    return paired_words(np.concatenate([rows[..., :2], rows[..., 1:]], axis=-1))
+
+
 def paired_words(weights: Array) -> Array:
-    """[outputs, 1, height, width] int8 -> uint32: two neighbours of a row as 16-bit halves."""
+    """[outputs, 1, height, width] -> uint32: two neighbours of a row as 16-bit halves."""
     wide = weights.reshape(len(weights), *weights.shape[-2:] if weights.ndim == 4 else (1, weights.shape[-1]))
     filled = np.zeros((*wide.shape[:2], wide.shape[2] + wide.shape[2] % 2), np.int16)
     filled[:, :, : wide.shape[2]] = wide

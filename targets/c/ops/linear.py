@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .. import registers, vectors
-from ..dot import cut, packed_pairs
+from ..dot import cut, packed_blocks, packed_pairs
 from ..literals import c_float, c_type
 from ..lower import Effort
 from ..nest import broadcast
@@ -20,6 +20,7 @@ from ..nodes import Argument, Array, Call, Flash, Graph, Node, Read, Scratch, St
 from .conv import (
     BLOCK,
     _limits,
+    exactly,
     integer_bias,
     matching_bias,
     multipliers,
@@ -150,14 +151,16 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
         "source": x.dtype.name + "_t", "rows": rows, "columns": columns, "depth": depth, "cut": pairs,
         "tile": tile, "block": block,
     }  # fmt: skip
+    found = exactly(node, graph, weights, bias, factors, block)
+    blocks = None if found is None else packed_blocks(found.weights[None], block, pairs, found)
+    params |= {"exact": None if blocks is None else found}
+    packed_weights = packed_pairs(weights[None], block, pairs) if blocks is None else blocks
+    flash: list[Argument] = [Flash(packed_weights, f"weights_{node.name}")]
+    if blocks is None:
+        flash += [Flash(bias, f"bias_{node.name}"), multiplier]
     arguments = (
-        Read(node.inputs[0]),
-        Flash(packed_pairs(weights[None], block), f"weights_{node.name}"),
-        Flash(bias, f"bias_{node.name}"),
-        multiplier,
-        Scratch(pairs.stride * tile * 2),
-        Write(node.outputs[0]),
-    )
+        Read(node.inputs[0]), *flash, Scratch(pairs.stride * tile * 2), Write(node.outputs[0]),
+    )  # fmt: skip
     one = rows == tile  # all inputs are in scratch before the first result is written
     narrow = columns * graph.value(node.outputs[0]).dtype.itemsize <= depth
     return Call(

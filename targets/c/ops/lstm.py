@@ -70,7 +70,7 @@ def _words(
     by_unit = stored.reshape(4, hidden, depth).transpose(1, 0, 2).reshape(1, 4 * hidden, depth)
     scales = _gate_scales(node.quants[position], hidden, directions)[direction]
     return [
-        Flash(packed_pairs(by_unit, 4), f"weights_{position}_{node.name}"),
+        Flash(packed_pairs(by_unit, 4, cut(depth)), f"weights_{position}_{node.name}"),
         Flash(scales, f"scale_{position}_{node.name}"),
     ]
 

@@ -73,10 +73,11 @@ def convolution(
     dtype: str = "int8",
     *,
     zero: int = -7,
+    least: int = -127,
     **attributes: Any,
 ) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
-    """A folded Conv, per channel, with an int32 bias, and its QLinearConv."""
-    x, w = codes(dtype, *x_shape), codes("int8", *w_shape)
+    """A folded Conv, per channel, with an int32 bias, and its QLinearConv. `least`: of the weights."""
+    x, w = codes(dtype, *x_shape), np.maximum(codes("int8", *w_shape), least).astype(np.int8)
     channels = w_shape[0]
     steps = RNG.uniform(0.002, 0.02, channels).astype(np.float32)
     bias = RNG.integers(-3000, 3000, channels).astype(np.int32)
@@ -100,7 +101,7 @@ def convolution(
 def product(*sizes: int) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
     """A folded MatMul and its QLinearMatMul. `sizes`: of the rows, one or two; depth; columns."""
     *rows, depth, columns = sizes
-    x, w = codes("int8", *rows, depth), codes("int8", depth, columns)
+    x, w = codes("int8", *rows, depth), np.maximum(codes("int8", depth, columns), np.int8(-127))
     quants = {"x": (scale(0.03), np.array(11, np.int8)), "w": (scale(0.01), np.array(0, np.int8))}
     ours = folded("MatMul", x, {"w": w}, quants, {}, (0.9, -3))
     names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
@@ -137,6 +138,7 @@ def pool(
 
 CASES = {
     "conv 3x3": convolution((1, 3, 9, 8), (6, 3, 3, 3), pads=[1, 1, 1, 1]),
+    "conv 3x3 with weights of -128": convolution((1, 4, 9, 8), (6, 4, 3, 3), least=-128, pads=[1, 1, 1, 1]),
     "conv of uint8": convolution((1, 5, 6, 6), (7, 5, 2, 3), "uint8", zero=131, strides=[2, 1]),
     "conv in groups, odd outputs": convolution((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
     "conv 1x1 in place": convolution((1, 16, 5, 5), (13, 16, 1, 1)),
