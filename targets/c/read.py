@@ -31,12 +31,17 @@ def read_graph(model: ModelProto) -> tuple[Graph, list[Finding]]:
         inferred = model
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if _known(t)}
     nodes: list[Node] = []
+    names: set[str] = set()  # here they tell nodes apart
     for index, proto in enumerate(inferred.graph.node):
         if proto.op_type == "Constant":
             constants[proto.output[0]] = _constant(proto)
             continue
-        nodes.append(_node(proto, index))
-        findings += _node_findings(proto, nodes[-1].name)
+        name = proto.name or f"{proto.op_type}_{index}"
+        while name in names:
+            name += f"_{index}"
+        names.add(name)
+        nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes(proto)))
+        findings += _node_findings(proto, name)
     typed = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
     values = {v.name: value for v in typed if (value := _value(v)) is not None}
     values |= {name: Value(array.dtype, array.shape) for name, array in constants.items()}
@@ -103,11 +108,6 @@ def _shape_findings(
             )
             break  # what follows from one unknown shape would only repeat it
     return found
-
-
-def _node(proto: NodeProto, index: int) -> Node:
-    name = proto.name or f"{proto.op_type}_{index}"
-    return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes(proto))
 
 
 def _constant(proto: NodeProto) -> Array:

@@ -56,6 +56,17 @@ def pooled(op: str, opset: int, **attributes: Any) -> Case:
     return case([node(op, "x", "y", **attributes)], opset, {"x": X})
 
 
+def a_node_named_as_one_without_name() -> Case:
+    """C put the integer kernel of one in the place of the other."""
+    nodes = [
+        node("QuantizeLinear", "x scale zero", "q"),
+        node("DequantizeLinear", "q scale zero", "d"),
+        helper.make_node("Mul", ["d", "d"], ["y"], "Mul_3"),
+        helper.make_node("Mul", ["x", "x"], ["z"]),
+    ]
+    return case(nodes, 17, {"x": X}, {"scale": np.array(0.03, np.float32), "zero": np.array(3, np.int8)})
+
+
 def pairs_with_two_zero_points() -> Case:
     """onnxruntime's basic level makes one pair of the two, and loses where each saturates."""
     nodes = [
@@ -165,6 +176,7 @@ def local_response_of_a_constant() -> Case:
 
 
 FOUND: dict[str, tuple[Callable[[], Case], str]] = {
+    "a node named as one without name": (a_node_named_as_one_without_name, ""),
     "QDQ pairs with two zero points": (pairs_with_two_zero_points, ""),
     "a dilated average": (dilated_average, ""),
     "a maximum with an empty last window": (partial(empty_last_window, "MaxPool"), OUTSIDE),
