@@ -35,6 +35,9 @@ BROUGHT = {
 FOREIGN = {ROOT / "targets" / "tflite" / name for name in ("elsewhere_main.py", "deployed.py")}
 """Run by another interpreter, or where a bundle is used, which has another runtime: that is their purpose."""
 
+DEFERRED = {ROOT / "targets" / "tflite" / "sharing.py"}
+"""Loaded by functions only: they derive classes from those of a package that an extra brings."""
+
 
 def test_what_modules_import_when_they_are_loaded_is_a_dependency() -> None:
     always, late = imported()
@@ -45,6 +48,17 @@ def test_what_modules_import_when_they_are_loaded_is_a_dependency() -> None:
 def test_what_functions_import_is_in_an_extra_at_least() -> None:
     _, late = imported()
     assert provided_by(late) - DECLARED - OPTIONAL - BROUGHT.keys() == set()
+
+
+@pytest.mark.parametrize("deferred", DEFERRED, ids=lambda path: path.stem)
+def test_what_only_functions_load_is_loaded_by_no_module(deferred: Path) -> None:
+    users = 0
+    for path in deferred.parent.rglob("*.py"):
+        for node, waits in walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module == deferred.stem:
+                assert waits, path
+                users += 1
+    assert users
 
 
 @pytest.mark.parametrize("package", BROUGHT)
@@ -65,7 +79,7 @@ def imported() -> tuple[set[str], set[str]]:
     for folder in ("src", "targets"):
         for path in sorted(set((ROOT / folder).rglob("*.py")) - FOREIGN):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            for node, waits in walk(tree):
+            for node, waits in walk(tree, waits=path in DEFERRED):
                 (late if waits else always).update(names(node))
     return always, late
 
