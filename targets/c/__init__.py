@@ -68,8 +68,9 @@ class CBackend:
                 found[package] = version(package)
             except PackageNotFoundError:
                 continue
-        there = qemu.version(qemu.ARM) if target is None or _only_by_qemu(target) else None
-        return found | ({qemu.ARM: there} if there else {})
+        program = qemu.ARM if target is None else _needed_qemu(target)
+        there = None if program is None else qemu.version(program)
+        return found | ({program: there} if program and there else {})
 
     def offers(self, facts: Facts, target: Target) -> tuple[Offer, ...]:
         """Flash and memory are what a microcontroller is short of: int8 first, whatever the graph."""
@@ -138,14 +139,15 @@ class CBackend:
         return machine(variant.target).hosted
 
 
-def _only_by_qemu(target: Target) -> bool:
+def _needed_qemu(target: Target) -> str | None:
+    """The program, where only QEMU runs the target."""
     from .machine import machine
 
     try:
         processor = machine(target)
     except SprueError:  # `check` says so
-        return False
-    return processor.unicorn is None and processor.qemu is not None
+        return None
+    return None if processor.unicorn is not None or processor.qemu is None else processor.qemu.program
 
 
 def _needing(variant: Variant) -> Variant:

@@ -103,6 +103,7 @@ class Feature:
     """An ISA feature of a target file, as zig and GCC are told of it. `unicorn`: whether that knows it.
 
     `lanes`: see Machine. `brings`: features that every processor with it has, and that the code uses, too.
+    `march`: what GCC's first option ends in for it.
     """
 
     zig: str
@@ -111,6 +112,7 @@ class Feature:
     unicorn: bool = True
     lanes: int = 1
     brings: tuple[str, ...] = ()
+    march: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ FEATURES = {
     "fpv4-sp": Feature("vfp4d16sp", ("-mfpu=fpv4-sp-d16",), floats=True),
     "fpv5-sp": Feature("fp_armv8d16sp", ("-mfpu=fpv5-sp-d16",), floats=True),
     "mve": Feature("mve_fp", unicorn=False),
+    "zba": Feature("zba", unicorn=False, march="_zba"),
+    "zbb": Feature("zbb", unicorn=False, march="_zbb"),
     "asimd": Feature("neon"),
     "avx2": Feature("avx2+fma", ("-mavx2", "-mfma"), lanes=8, brings=("fma",)),
     "avx512-vnni": Feature(
@@ -231,6 +235,7 @@ def machine(target: Target) -> Machine:
     floats = core.floats or any(f.floats for f in features)
     cpu, *others = core.gcc
     cpu += "".join(suffix for name, suffix in core.lacking.items() if name not in target.features)
+    cpu += "".join(f.march for f in features)
     flags = tuple(flag for f in features for flag in f.gcc)
     if core.isa is ARM:
         triple = "thumb-freestanding-eabihf" if floats else "thumb-freestanding-eabi"
@@ -259,7 +264,7 @@ def stand_in(target: Target) -> Target | None:
     """The target whose code unicorn can run in the place of this one's: no feature that it does not know."""
     core = CORES[target.arch, target.cpu]
     features = tuple(f for f in target.features if FEATURES[f].unicorn)
-    if core.like is None:
+    if core.like is None and features == target.features:
         return None
-    arch, cpu = core.like
+    arch, cpu = core.like or (target.arch, target.cpu)
     return replace(target, arch=arch, cpu=cpu, features=features)

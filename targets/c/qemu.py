@@ -26,7 +26,7 @@ from .instructions import jumps, split
 from .machine import Machine, Register
 
 ARM = "qemu-system-arm"
-INSTALL = "apt-get install qemu-system-arm (or QEMU from https://www.qemu.org)"
+INSTALL = "apt-get install qemu-system-arm qemu-system-misc (or QEMU from https://www.qemu.org)"
 
 
 @cache

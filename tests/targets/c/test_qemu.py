@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sprue.targets.c import BACKEND
 from sprue.targets.c.device import load
 from sprue.targets.c.elf import read_firmware
 from sprue.targets.c.emulator import Emulator
-from sprue.targets.c.machine import machine
+from sprue.targets.c.machine import machine, stand_in
 from sprue.targets.c.qemu import QemuBoard, version
 from sprue.targets.c.unicorn_core import UnicornCore
 
@@ -104,6 +105,34 @@ def test_both_compilers_and_both_emulators_give_the_same_bits(
         emulated = in_qemu(elf, target)
         rows = [emulated.run({n: a[i : i + 1] for n, a in samples.items()})["logits"] for i in range(RUNS)]
         np.testing.assert_array_equal(np.concatenate(rows).view(np.uint8), expected.view(np.uint8))
+
+
+def test_a_target_file_may_name_bit_manipulation(tmp_path: Path) -> None:
+    """Of a model that needs no library: Debian's GCC has none for these features."""
+    plain = load_target("riscv32")
+    target = replace(plain, features=("zba", "zbb"))
+    need(target, gcc=True)
+    model, _, feeds = INTEGER["depthwise conv in place"]
+    made = {}
+    for one in (plain, target):
+        folder = tmp_path / f"with {len(one.features)}"
+        folder.mkdir()
+        BACKEND.compile(model, Variant(one, "c", "float32"), feeds, folder)
+        made[one.features] = load(folder, one).run(feeds)["y0"], load(folder, one).profile()
+    (wanted, before), (got, after) = made.values()
+    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(in_qemu(by_gcc(folder, target), target).run(feeds)["y0"], wanted)
+    assert "QEMU" in after.notes["instructions"], "unicorn does not know them"
+    assert "qemu-system-riscv32" in BACKEND.tools(target)
+    assert after.instructions is not None
+    assert before.instructions is not None
+    assert 0 < after.instructions < before.instructions
+
+
+def test_without_qemu_a_core_without_the_features_stands_in() -> None:
+    plain = load_target("riscv32")
+    assert stand_in(replace(plain, features=("zbb",))) == plain
+    assert stand_in(plain) is None
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
