@@ -97,6 +97,7 @@ def test_cases_come_out_as_committed(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_check_refuses_just_the_cases_that_are_committed_as_refused() -> None:
     """And the table is what the files say."""
     cases = list(all_cases(node_tests()))
