@@ -9,9 +9,11 @@ that do not add channels. Weights that are computed at run time: plain loops.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .. import registers, vectors
+from .. import lanes, registers, vectors
 from ..dot import FARTHEST, LONGEST, cut, packed_blocks, packed_pairs
 from ..exact import SCALE, Codes, Exact, exact
 from ..fixed_point import fixed_factors
@@ -111,6 +113,10 @@ def _tiled(
     depth = int(np.prod(weights.shape[1:]))
     tile = min(effort.tile, shape.result[0] * shape.result[1])
     groups = int(str(sizes["groups"]))
+    if graph.lanes > 1:
+        rows = weights.reshape(groups, -1, depth)
+        reuse = _in_place(node, shape, sizes)
+        return lanes.convolution(node, graph.lanes, rows, bias, (), {**sizes, **lanes.FLOAT}, tile, reuse)
     params = {**sizes, "depth": depth, "tile": tile, "block": BLOCK}
     arguments = (
         Read(node.inputs[0]),
@@ -142,6 +148,9 @@ def _in_place(node: Node, shape: Window, sizes: dict[str, object]) -> tuple[tupl
 def _depthwise(
     node: Node, graph: Graph, weights: Array, bias: Array, shape: Window, sizes: dict[str, object]
 ) -> Call:
+    if _runs(graph, shape):
+        place = padded_plane(shape), depthwise_in_place(node, shape, sizes)
+        return lanes.depthwise(node, graph.lanes, weights, bias, (), {**sizes, **lanes.FLOAT}, *place)
     rows, columns = padded_plane(shape)
     params = {**sizes, "rows": rows, "columns": columns, "ahead": 4}
     arguments = (
@@ -152,6 +161,11 @@ def _depthwise(
         Write(node.outputs[0]),
     )
     return Call("conv_depthwise.c.j2", params, arguments, depthwise_in_place(node, shape, sizes))
+
+
+def _runs(graph: Graph, shape: Window) -> bool:
+    """Whether a host computes neighbouring outputs of a depthwise convolution from neighbouring inputs."""
+    return graph.lanes > 1 and shape.strides == (1, 1) and math.prod(shape.kernel) <= MOST_TAPS
 
 
 def padded_plane(shape: Window) -> tuple[int, int]:
@@ -183,10 +197,22 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
     groups = int(str(sizes["groups"]))
     bias_argument = Flash(bias, f"bias_{node.name}")
+    depthwise = groups > 1 and sizes["inputs"] == 1
+    if graph.lanes > 1 and lanes.exact(math.prod(weights.shape[1:]), x.dtype):
+        kind = {**params, **lanes.INTEGER}
+        if not depthwise:
+            rows_of = weights.reshape(groups, channels // groups, -1)
+            tile = min(effort.tile, math.prod(shape.result))
+            reuse = _in_place(node, shape, sizes) if node.result else ()
+            return [lanes.convolution(node, graph.lanes, rows_of, bias, (factors,), kind, tile, reuse)]
+        if _runs(graph, shape):
+            reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
+            plane_size = padded_plane(shape)
+            return [lanes.depthwise(node, graph.lanes, weights, bias, (factors,), kind, plane_size, reuse)]
     signed = x.dtype == np.int8
     vector, register = graph.vectors and signed, graph.registers and signed
     taps = shape.kernel[0] * shape.kernel[1]
-    if groups > 1 and sizes["inputs"] == 1:
+    if depthwise:
         plane_size, reuse = padded_plane(shape), depthwise_in_place(node, shape, sizes) if node.result else ()
         if vector and node.result and taps <= MOST_TAPS:
             return [vectors.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .. import registers, vectors
+from .. import lanes, registers, vectors
 from ..dot import cut, packed_blocks, packed_pairs
 from ..literals import c_float, c_type
 from ..lower import Effort
@@ -47,7 +47,7 @@ def lower_gemm(node: Node, graph: Graph, effort: Effort) -> list[Step]:
         return [_plain_gemm(node, graph, depth, alpha, beta)]
     by_column = (matrix if node.integer("transB", 0) else matrix.T).astype(np.float32) * np.float32(alpha)
     offset = np.broadcast_to(bias.astype(np.float32).ravel() * np.float32(beta), (columns,))
-    return [_packed(node, by_column, np.ascontiguousarray(offset), rows, effort)]
+    return [_packed(node, graph, by_column, np.ascontiguousarray(offset), rows)]
 
 
 def _plain_gemm(node: Node, graph: Graph, depth: int, alpha: float, beta: float) -> Call:
@@ -78,7 +78,7 @@ def lower_matmul(node: Node, graph: Graph, effort: Effort) -> list[Step]:
         if node.quantized:
             return [_integer(node, graph, matrix.T, rows, effort)]
         if a.dtype == np.float32:
-            return [_packed(node, matrix.T, np.zeros(matrix.shape[1], np.float32), rows, effort)]
+            return [_packed(node, graph, matrix.T, np.zeros(matrix.shape[1], np.float32), rows)]
     sums = {
         "float32": "float",
         "float64": "double",
@@ -105,17 +105,20 @@ def lower_matmul(node: Node, graph: Graph, effort: Effort) -> list[Step]:
         "alpha": None, "offset": None, "clamp": _limits(node.clamp),
         "type": c_type(y.dtype), "sum": sums[a.dtype.name],
     }  # fmt: skip
-    return [
-        Call(
-            "matmul_plain.c.j2", params, (Read(node.inputs[0]), Read(node.inputs[1]), Write(node.outputs[0]))
-        )
-    ]
+    template = "matmul_plain.c.j2"
+    if graph.lanes > 1 and a.dtype == np.float32:
+        template, tile = "matmul_lanes.c.j2", _rows_at_once(a_shape[-2])
+        params |= {"tile": tile, "width": lanes.blocks(b_shape[-1], graph.lanes, tile).width}
+    return [Call(template, params, (Read(node.inputs[0]), Read(node.inputs[1]), Write(node.outputs[0])))]
 
 
-def _packed(node: Node, by_column: Array, bias: Array, rows: int, effort: Effort) -> Call:
+def _packed(node: Node, graph: Graph, by_column: Array, bias: Array, rows: int) -> Call:
     """`by_column` [columns, depth], `bias` [columns]."""
     columns, depth = by_column.shape
-    tile = max(t for t in (1, 2, 4) if t <= min(4, rows) and rows % t == 0)
+    tile = _rows_at_once(rows)
+    if graph.lanes > 1:
+        params = {**lanes.FLOAT, "rows": rows, "tile": tile, "clamp": _limits(node.clamp)}
+        return lanes.dense(node, graph.lanes, by_column.astype(np.float32), bias, (), params)
     params = {
         "rows": rows, "columns": columns, "depth": depth, "tile": tile, "block": BLOCK,
         "clamp": _limits(node.clamp),
@@ -129,6 +132,10 @@ def _packed(node: Node, by_column: Array, bias: Array, rows: int, effort: Effort
     return Call("linear.c.j2", params, arguments)
 
 
+def _rows_at_once(rows: int) -> int:
+    return max(t for t in (1, 2, 4) if rows % t == 0)
+
+
 def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort) -> Call:
     """`stored` [columns, depth], the weights as they are stored."""
     x, w = node.quants[0], node.quants[1]
@@ -136,6 +143,10 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     columns, depth = weights.shape
     bias = integer_bias(node, graph, x, w, weights)
     factors = multipliers(x, w, node.result, columns, fixed=graph.fixed_point)
+    if graph.lanes > 1 and lanes.exact(depth, x.dtype):
+        stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp), **lanes.INTEGER}
+        inputs = {"rows": rows, "tile": _rows_at_once(rows), "source": x.dtype.name + "_t"}
+        return lanes.dense(node, graph.lanes, weights, bias, (factors,), {**stored_as, **inputs})
     multiplier = Flash(factors, f"scale_{node.name}")
     if graph.vectors and x.dtype == np.int8:
         stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import lanes
 from ..dot import cut, packed_pairs
 from ..lower import Effort
 from ..nodes import Argument, Array, Call, Flash, Graph, Node, Quant, Read, Scratch, Step, Unsupported, Write
@@ -25,10 +26,16 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
     _check(node)
     node.ignore("hidden_size")
     x, w = graph.value(node.inputs[0]), graph.value(node.inputs[1])
-    seq, batch, width = x.shape
+    _, batch, width = x.shape
     directions, hidden = w.shape[0], w.shape[1] // 4
     if x.dtype != np.float32:
         raise Unsupported(f"LSTM of {x.dtype} has no C kernel", "cast it to float32")
+    if (
+        graph.lanes > 1
+        and not node.quants
+        and all(not node.has(p) or node.inputs[p] in graph.constants for p in (1, 2, 3))
+    ):
+        return [_lanes(node, graph, direction) for direction in range(directions)]
     calls: list[Step] = []
     for direction in range(directions):
         arguments: list[Argument] = [Read(node.inputs[0])]
@@ -45,21 +52,68 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
                 scale = _gate_scales(node.quants[position], hidden, directions)[direction]
                 arguments.append(Flash(scale, f"scale_{letter}_{node.name}"))
         arguments += [Read(node.inputs[p]) for p in (3, 5, 6) if node.has(p)]
-        wanted = [position < len(node.outputs) and node.outputs[position] != "" for position in range(3)]
-        arguments.append(Scratch((batch * hidden + (0 if wanted[0] else 2 * batch * hidden)) * 4))
+        arguments.append(_state(node, batch * hidden))
         if fast:
             arguments.append(Scratch(2 * (cut(width).stride + cut(hidden).stride)))
         arguments += [Write(o) for o in node.outputs if o]
-        backward = node.text("direction", "forward") == "reverse" or direction == 1
         params = {
-            "seq": seq, "batch": batch, "width": width, "hidden": hidden, "direction": direction,
-            "directions": directions, "backward": backward, **matrices,
-            "bias": node.has(3), "start_h": node.has(5), "start_c": node.has(6),
+            **_sizes(node, graph, direction), **matrices, "bias": node.has(3),
             "width_cut": cut(width), "hidden_cut": cut(hidden),
-            "all": wanted[0], "last_h": wanted[1], "last_c": wanted[2],
         }  # fmt: skip
         calls.append(Call("lstm_int8.c.j2" if fast else "lstm.c.j2", params, tuple(arguments)))
     return calls
+
+
+def _wanted(node: Node) -> list[bool]:
+    """Which of all hidden states, the last one and the last cell state are outputs."""
+    return [position < len(node.outputs) and node.outputs[position] != "" for position in range(3)]
+
+
+def _state(node: Node, size: int) -> Scratch:
+    """The cells; and two hidden states in turn where not all of them are an output."""
+    return Scratch((size if _wanted(node)[0] else 3 * size) * 4)
+
+
+def _sizes(node: Node, graph: Graph, direction: int) -> dict[str, object]:
+    seq, batch, width = graph.value(node.inputs[0]).shape
+    directions, gates, _ = graph.value(node.inputs[1]).shape
+    wanted = _wanted(node)
+    return {
+        "seq": seq, "batch": batch, "width": width, "hidden": gates // 4, "direction": direction,
+        "directions": directions,
+        "backward": node.text("direction", "forward") == "reverse" or direction == 1,
+        "start_h": node.has(5), "start_c": node.has(6),
+        "all": wanted[0], "last_h": wanted[1], "last_c": wanted[2],
+    }  # fmt: skip
+
+
+def _lanes(node: Node, graph: Graph, direction: int) -> Call:
+    """Some units at once, whose weights lie side by side, gate by gate: see `lanes.py`."""
+    sizes = _sizes(node, graph, direction)
+    hidden = int(str(sizes["hidden"]))
+    units = graph.lanes * min(lanes.SUMS // 4, -(-hidden // graph.lanes))
+    bias = np.zeros((4 * hidden, 1), np.float32)
+    if node.has(3):
+        both = graph.constants[node.inputs[3]][direction].reshape(2, 4 * hidden, 1)
+        bias = both[0] + both[1]
+    matrices = [graph.constants[node.inputs[p]][direction] for p in (1, 2)]
+    packed = [
+        Flash(_by_unit(m, units), f"{hint}_{node.name}")
+        for m, hint in zip((*matrices, bias), ("weights_1", "weights_2", "bias"), strict=True)
+    ]
+    arguments: list[Argument] = [Read(node.inputs[0]), *packed]
+    arguments += [Read(node.inputs[p]) for p in (5, 6) if node.has(p)]
+    arguments.append(_state(node, int(str(sizes["batch"])) * hidden))
+    arguments += [Write(o) for o in node.outputs if o]
+    return Call("lstm_lanes.c.j2", {**sizes, "units": units}, tuple(arguments))
+
+
+def _by_unit(rows: Array, units: int) -> Array:
+    """[4 * hidden, depth] -> [blocks, depth, 4, units] as one row, filled up with zeros."""
+    hidden, depth = len(rows) // 4, rows.shape[1]
+    filled = np.zeros((4, -(-hidden // units) * units, depth), np.float32)
+    filled[:, :hidden] = rows.reshape(4, hidden, depth)
+    return np.ascontiguousarray(filled.reshape(4, -1, units, depth).transpose(1, 3, 0, 2)).ravel()
 
 
 def _words(

@@ -26,6 +26,7 @@ def lower_softmax(node: Node, graph: Graph, _effort: object) -> list[Step]:
         "count": count,
         "inner": inner,
         "log": node.op == "LogSoftmax",
+        "apart": graph.lanes > 1,
     }
     params |= {"type": c_type(x.dtype), "suffix": "f" if x.dtype == np.float32 else ""}
     arguments = (Read(node.inputs[0]), Write(node.outputs[0]))

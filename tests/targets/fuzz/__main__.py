@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("lowering", choices=("c", "tflite"))
+    parser.add_argument("lowering", choices=("c", "c-host", "tflite"))
     parser.add_argument("--graphs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first graph")
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")

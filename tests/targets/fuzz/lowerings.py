@@ -39,10 +39,14 @@ def litert_is_there() -> bool:
     return find_spec("ai_edge_litert") is not None
 
 
+C_LANES = {"c": 1, "c-host": 8}
+"""Lowerings to C, and float32 numbers in a vector of the processor."""
+
+
 @cache
 def known(lowering: str) -> frozenset[str]:
     """The operators that it has, and those that ONNX or we define by others."""
-    if lowering == "c":
+    if lowering in C_LANES:
         from sprue.targets.c.lower import operators as table
     else:
         from sprue.targets.tflite.registry import lowerings as table
@@ -123,7 +127,7 @@ def _outcome(run: Callable[[], Arrays | Outcome], case: Case) -> Outcome:
     return Outcome("wrong" if wrong else "right", wrong)
 
 
-def c_source(model: ModelProto, prefix: str) -> Source | Outcome:
+def c_source(model: ModelProto, prefix: str, lanes: int) -> Source | Outcome:
     """The C text after the backend's passes, or why there is none."""
     from sprue.targets.c.check import lowered, shaping
     from sprue.targets.c.emit import emit
@@ -131,7 +135,7 @@ def c_source(model: ModelProto, prefix: str) -> Source | Outcome:
     try:
         for change in shaping():
             model = change.apply(model, {})
-        program, findings = lowered(model)
+        program, findings = lowered(model, vectors=lanes > 1, lanes=lanes)
         if program is None:
             return refusal(findings)
         return emit(program, prefix)
@@ -141,12 +145,12 @@ def c_source(model: ModelProto, prefix: str) -> Source | Outcome:
         return Outcome("crash", f"{type(error).__name__}: {error}"[:300])
 
 
-def c(cases: Sequence[Case], folder: Path, flags: Sequence[str]) -> Iterator[Outcome]:
+def c(cases: Sequence[Case], folder: Path, flags: Sequence[str], lanes: int) -> Iterator[Outcome]:
     """All in one program, compiled with warnings as errors; each runs in a process of its own."""
     made: list[int | Outcome] = []
     sources: list[Source] = []
     for case in cases:
-        one = c_source(case.model, f"m{len(sources)}")
+        one = c_source(case.model, f"m{len(sources)}", lanes)
         made.append(one if isinstance(one, Outcome) else len(sources))
         if not isinstance(one, Outcome):
             sources.append(one)

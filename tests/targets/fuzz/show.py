@@ -33,7 +33,7 @@ def _through(lowering: str, case: Case) -> Outcome:
         plain = lowerings.tflite(case)
         return plain if plain.kind != "right" else lowerings.tflite_built(case)
     with tempfile.TemporaryDirectory() as folder:
-        return next(iter(list(lowerings.c([case], Path(folder), FLAGS))))
+        return next(iter(list(lowerings.c([case], Path(folder), FLAGS, lowerings.C_LANES[lowering]))))
 
 
 def _nodes(case: Case) -> list[Case]:

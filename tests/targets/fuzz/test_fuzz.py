@@ -29,7 +29,12 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc an
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "lowering", [pytest.param("c", marks=needs_gcc), pytest.param("tflite", marks=needs_litert)]
+    "lowering",
+    [
+        pytest.param("c", marks=needs_gcc),
+        pytest.param("c-host", marks=needs_gcc),
+        pytest.param("tflite", marks=needs_litert),
+    ],
 )
 def test_random_graphs_are_right_or_refused(lowering: str) -> None:
     starts = thinned(range(0, GRAPHS, PORTION), GRAPHS // PORTION)

@@ -30,7 +30,7 @@ def through_tflite(seed: int) -> Outcome:
     return lowerings.tflite_built((case.batched() if seed % 3 == 0 else None) or case)
 
 
-def through_c(seeds: range) -> Iterator[Outcome]:
+def through_c(seeds: range, lanes: int) -> Iterator[Outcome]:
     """Like it; C runs a sample at a time."""
     cases: list[Case] = []
     for seed in seeds:
@@ -38,13 +38,14 @@ def through_c(seeds: range) -> Iterator[Outcome]:
         many = case.batched() if len(cases) % 3 == 0 else None
         cases.append(case if many is None else Case(many.model, case.feeds, case.wanted))
     with tempfile.TemporaryDirectory(prefix="sprue-fuzz-") as folder:
-        yield from lowerings.c(cases, Path(folder), FLAGS)
+        yield from lowerings.c(cases, Path(folder), FLAGS, lanes)
 
 
 def main() -> None:
     lowering, seeds = sys.argv[1], range(int(sys.argv[2]), int(sys.argv[3]))
     warnings.simplefilter("error")
-    found = through_c(seeds) if lowering == "c" else map(through_tflite, seeds)
+    lanes = lowerings.C_LANES.get(lowering)
+    found = through_c(seeds, lanes) if lanes is not None else map(through_tflite, seeds)
     for seed, outcome in zip(seeds, found, strict=True):
         print(json.dumps({"seed": seed, "kind": outcome.kind, "why": outcome.why}), flush=True)
 
