@@ -38,7 +38,7 @@ class CBackend:
     """See the module's docstring. Precisions: float32, and int8-static (QDQ folded into integer kernels)."""
 
     name = "c"
-    version = 11
+    version = 12
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
     settings: tuple[str, ...] = ()
     settings_in_artifact: tuple[str, ...] = ()

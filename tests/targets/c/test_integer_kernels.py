@@ -141,6 +141,7 @@ CASES = {
     "conv 3x3 with weights of -128": convolution((1, 4, 9, 8), (6, 4, 3, 3), least=-128, pads=[1, 1, 1, 1]),
     "conv of uint8": convolution((1, 5, 6, 6), (7, 5, 2, 3), "uint8", zero=131, strides=[2, 1]),
     "conv in groups, odd outputs": convolution((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
+    "conv 1x1 of many channels": convolution((1, 64, 3, 4), (3, 64, 1, 1)),
     "conv 1x1 in place": convolution((1, 16, 5, 5), (13, 16, 1, 1)),
     "depthwise conv in place": convolution((1, 6, 9, 7), (6, 1, 3, 3), group=6, pads=[1, 1, 1, 1]),
     "depthwise conv with stride": convolution(
