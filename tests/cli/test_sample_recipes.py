@@ -64,13 +64,10 @@ def test_every_target_is_proven_as_far_as_this_machine_can(
 
 @pytest.mark.slow
 def test_the_same_sources_give_the_same_bundles_in_another_folder(
-    sprue: Run, tmp_path_factory: pytest.TempPathFactory
+    once: tuple[Path, dict[str, Any]], sprue: Run, tmp_path: Path
 ) -> None:
     ids = [
-        {
-            n: r["bundle"]["id"]
-            for n, r in built(sprue, copied(tmp_path_factory.mktemp(name)), *STEADY).items()
-        }
-        for name in ("one", "other")
+        {n: r["bundle"]["id"] for n, r in built(sprue, project, *STEADY).items()}
+        for project in (once[0], copied(tmp_path / "other"))
     ]
     assert ids[0] == ids[1]

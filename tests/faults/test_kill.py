@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sprue.engine.cache import FORMAT
+from tests.thinning import thinned
 
 from .conftest import Judge
 from .place import HERE, KILLED, Done, Place
@@ -49,8 +50,6 @@ IN_THE_BUILD = {
 }
 """When the build itself is somewhere: it is about to open or to rename a file."""
 
-FAST = ("compile", "freeze: bundle")
-
 
 def killed(place: Place, fault: str, code: int | None = None) -> Done:
     """A build in which `fault` happened, see inject/sitecustomize.py; it ended with `code`."""
@@ -61,8 +60,8 @@ def killed(place: Place, fault: str, code: int | None = None) -> Done:
     return done
 
 
-def stages(names: dict[str, str]) -> list[object]:
-    return [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in names]
+def stages(names: dict[str, str]) -> list[str]:
+    return thinned(list(names), 3)
 
 
 @pytest.mark.parametrize("stage", stages(IN_A_WORKER))

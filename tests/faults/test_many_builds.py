@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.thinning import thinned
+
 from .conftest import Judge
 from .place import RECIPE, Done, Place, spoilt, unhealed, wrong
 
@@ -32,7 +34,7 @@ def together(place: Place, judge: Judge) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", ["none", "unmeasured", "whole"])
+@pytest.mark.parametrize("cache", thinned(["none", "unmeasured", "whole"], 3))
 def test_sixteen_builds_at_once_freeze_the_same_bundle(at: At, judge: Judge, cache: str) -> None:
     together(at("place", cache=cache), judge)
     assert not judge.faults, "\n\n".join(judge.faults)

@@ -54,7 +54,7 @@ MUST = {
 """The kinds of files that must be found, and failed, in a build from each state of the cache."""
 
 TRIES = 4
-"""Numbers of calls that are tried before it is said that none of a kind could be failed."""
+"""Numbers of calls of a kind that are tried before one of another kind is failed."""
 
 LINE = re.compile(r"(\d+) +([a-z]+)\((.*)")
 
@@ -76,9 +76,9 @@ def failed(
     at: At, judge: Judge, state: str, call: str, kind: str, error: str, numbers: Sequence[int]
 ) -> bool:
     """Fail the first of these calls that a build comes to. Which thread makes how many of them differs from
-    one run to the next, so a number that the traced build had may not come again.
+    one run to the next, so a number that the traced build had may not come again: then one before it does.
     """
-    for number in numbers[:TRIES]:
+    for number in (*numbers[:TRIES], *range(min(numbers) - 1, 0, -1)):
         what = f"{call} {number} from a cache that is {state}, of a file of kind {kind}: {error}"
         place = at(f"{kind}-{error}-{number}", cache=state)
         lines, done = traced(place, call, f"inject={call}:error={error}:when={number}")
@@ -114,9 +114,13 @@ def traced(place: Place, call: str, *inject: str) -> tuple[list[str], Done]:
 
 
 def numbers(lines: list[str], call: str) -> dict[str, list[int]]:
-    """For each kind of file the n for which the n-th call of a thread is first about one of that kind."""
+    """For each kind of file the n for which the n-th call of a thread is first about one of that kind.
+
+    Where another thread was always before, those for which the n-th call of some thread is.
+    """
     seen: Counter[str] = Counter()
     found: dict[str, list[int]] = {}
+    behind: dict[str, list[int]] = {}
     known = 0
     for match in filter(None, map(LINE.match, lines)):
         thread, name, arguments = match.groups()
@@ -125,7 +129,9 @@ def numbers(lines: list[str], call: str) -> dict[str, list[int]]:
         if seen[thread] > known:
             known = seen[thread]
             found.setdefault(kind_of(arguments), []).append(known)
-    return found
+        else:
+            behind.setdefault(kind_of(arguments), []).append(seen[thread])
+    return behind | found
 
 
 def kind_of(arguments: str) -> str:

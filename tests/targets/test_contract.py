@@ -248,9 +248,10 @@ def test_a_loaded_artifact_agrees_with_the_float_reference(
     name: str, precision: Precision, network: str, build: Build, request: pytest.FixtureRequest
 ) -> None:
     runner = loaded(name, precision, build(name, precision, network))
-    case: Case = request.getfixturevalue(network)
-    expected: Samples = reference(case)
-    actual: Samples = runner.run(case[1])
+    model, samples = request.getfixturevalue(network)
+    some = {n: a[:20] for n, a in samples.items()}
+    expected: Samples = reference((model, some))
+    actual: Samples = runner.run(some)
     assert list(actual) == list(expected)
     for key, wanted in expected.items():
         assert actual[key].shape == wanted.shape

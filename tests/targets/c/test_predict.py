@@ -21,6 +21,7 @@ from sprue.backend import Prediction, Profile, Variant
 from sprue.data import read_arrays
 from sprue.graph import read_model
 from sprue.target import Precision, load_target
+from tests.thinning import thinned
 
 from .random_graphs import network
 
@@ -90,7 +91,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "models"
 
 
-@pytest.mark.parametrize("name", ["kws", "vww", "resnet", "ad01"])
+@pytest.mark.parametrize("name", thinned(["kws", "vww", "resnet", "ad01"], 2))
 def test_an_mlperf_tiny_model_needs_what_was_predicted(name: str, tiny: Path, tmp_path: Path) -> None:
     samples = read_arrays(tiny / name / "calibration.npz")
     assert_true(read_model(tiny / name / "model.onnx"), samples, "int8-static", tmp_path)
