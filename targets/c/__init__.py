@@ -4,7 +4,8 @@ The pipeline: `read` (ONNX -> Graph), `rewrite` (QDQ pairs and activations move 
 (nodes -> calls of C kernels, one module of `ops/` per operator family; tensors -> arena, `memory`), `emit` (C
 text), `artifact` and `project` (its folder) with `firmware` or, for a host, `library`, made by `toolchain`
 (zig); `device` (an artifact on an `emulator`; `cycles` estimates theirs) and `host`. `check` says what
-cannot work, `predict` what will be needed.
+cannot work, `predict` what will be needed. How int8 is multiplied stands in `dot`, `vectors` and `registers`,
+how its sums become bytes in `exact` and `fixed_point`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ of float32 moves a step so far that no multiplier with any of the offsets follow
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,16 @@ def exact(
     Arguments as of `sums_of`; `factors` [channels]. In each of the `groups`, so many neighbouring channels as
     `block` are of one kind.
     """
+    arrays = tuple((a.tobytes(), a.dtype.str, a.shape) for a in (weights, bias, factors))
+    return _exact(arrays, inputs, codes, block, groups)
+
+
+@lru_cache(maxsize=1)  # a convolution is lowered for several tiles in turn, to which this is the same
+def _exact(
+    arrays: tuple[tuple[bytes, str, tuple[int, ...]], ...], inputs: tuple[int, int], codes: Codes,
+    block: int, groups: int,
+) -> Exact | None:  # fmt: skip
+    weights, bias, factors = (np.frombuffer(data, dtype).reshape(shape) for data, dtype, shape in arrays)
     shift = min(7 - int(np.ceil(np.log2(float(factors.max())))), MOST_SHIFT)
     if shift < 1 or float(factors.min()) < SMALLEST or codes.low == codes.high:
         return None
