@@ -145,7 +145,7 @@ def dense(
         **params, "columns": columns, "depth": depth,
         "width": cut.width, "last": cut.last, "stored": cut.stored,
     }  # fmt: skip
-    scratch = (Scratch(cut.stored * tile * 4),) if factors else ()
+    scratch = (Scratch((cut.stored + depth) * tile * 4),) if factors else ()
     constants = _constants(node, packed(weights[None], cut), filled(bias, 1, cut), *factors)
     arguments = (Read(node.inputs[0]), *constants, *scratch, Write(node.outputs[0]))
     return Call("linear_lanes.c.j2", made, arguments)
