@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -99,6 +100,16 @@ def test_cores_with_many_registers_get_kernels_of_their_own(name: str) -> None:
     made, _ = lowered(EVERY[name][0], registers=True)
     assert made is not None
     assert [c.call.template.split(".")[0] for c in made.calls] == [KERNELS[name]]
+
+
+@pytest.mark.parametrize("name", ["conv of three pixels", "conv of small weights"])
+def test_instructions_stand_in_strings_that_iso_c_allows(name: str) -> None:
+    text = source(EVERY[name][0], "m", registers=True).files["m.c"]
+    statements = re.findall(r"__asm__\((.*?)\n +:", text, re.DOTALL)
+    longest = max(
+        len("".join(re.findall('"(.*?)"', s)).encode().decode("unicode_escape")) for s in statements
+    )
+    assert 500 < longest <= 4095
 
 
 @pytest.mark.slow
