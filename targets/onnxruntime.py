@@ -133,11 +133,9 @@ class OnnxRuntime:
             return (*offers, exact) if int8_feature(target) else offers
         if facts.kind == "recurrent":
             feature = int8_feature(target)
-            gates = (
-                f"{feature} multiplies the gates in int8" if feature else "no faster without int8 products"
-            )
+            gates = f"{feature} multiplies the gates in int8" if feature else "each step reads no more of it"
             smaller = Offer("int8-dynamic", f"a quarter of the size; {gates}")
-            return (smaller, FLOAT, SMALL) if feature else (FLOAT, smaller, SMALL)
+            return (smaller, FLOAT, SMALL)
         spares = replace(static, why="static int8 spares the ranges")
         return (Offer("int8-dynamic", dynamic), spares, FLOAT, SMALL)
 
