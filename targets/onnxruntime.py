@@ -133,8 +133,8 @@ class OnnxRuntime:
             return (*offers, exact) if int8_feature(target) else offers
         if facts.kind == "recurrent":
             feature = int8_feature(target)
-            gates = f"{feature} multiplies the gates in int8" if feature else "each step reads no more of it"
-            smaller = Offer("int8-dynamic", f"a quarter of the size; {gates}")
+            gates = f"; {feature} multiplies the gates in int8" if feature else ""
+            smaller = Offer("int8-dynamic", f"a quarter of the size, and of what each step reads{gates}")
             return (smaller, FLOAT, SMALL)
         spares = replace(static, why="static int8 spares the ranges")
         return (Offer("int8-dynamic", dynamic), spares, FLOAT, SMALL)
