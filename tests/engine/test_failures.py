@@ -51,8 +51,8 @@ def gone(pid: int) -> bool:
         ("kill", "its process was ended by SIGKILL, perhaps for want of memory", False, False),
         ("exit", "its process ended with exit code 3", False, False),
         ("segfault", "its process was ended by SIGSEGV", False, False),
-        ("hang", "it took longer than 2 s and was stopped\n  allow more with --timeout", False, False),
-        ("stop", "it took longer than 2 s and was stopped\n  allow more with --timeout", False, False),
+        ("hang", "it took longer than 1 s and was stopped\n  allow more with --timeout", False, False),
+        ("stop", "it took longer than 1 s and was stopped\n  allow more with --timeout", False, False),
         ("fork-and-die", "its process was ended by SIGKILL, perhaps for want of memory", False, False),
         ("unserialisable", "\udcff is no character", False, False),
     ],
@@ -61,7 +61,7 @@ def test_every_kind_of_failure_fails_one_action(
     build: Build, make: Make, tmp_path: Path, how: str, reason: str, bug: bool, refused: bool
 ) -> None:
     ran = tmp_path / "ran"
-    timeout = 2.0 if how in ("hang", "stop") else 60.0
+    timeout = 1.0 if how in ("hang", "stop") else 60.0
     actions = [
         make("bad", "fail", params={"how": how, "ran": str(ran)}, timeout=timeout),
         make("needs it", inputs={"half": Output("bad", "half")}),
