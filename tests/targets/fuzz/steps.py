@@ -17,6 +17,7 @@ SMOOTH = (
 POSITIVE = ("Log", "Sqrt", "Reciprocal")
 BOUNDED = ("Acos", "Asin", "Atanh", "Tan", "Exp", "Sinh", "Cosh")
 JUMPING = {"Floor": (0.0,), "Ceil": (0.0,), "Round": (0.5,)}
+LARGEST_ANGLE = 100.0
 ALPHA = ("Elu", "Celu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Swish")
 ALL = ("float32", "int64", "int32", "bool")
 
@@ -25,7 +26,14 @@ def smooth(g: Growing) -> None:
     op = g.one_of(SMOOTH)
     alpha = g.one_of((0.01, 0.3, 1.5)) if op in ALPHA and g.maybe() else None
     approximate = "tanh" if op == "Gelu" and g.maybe() else None
-    g.add(op, [g.pick()], alpha=alpha, approximate=approximate)
+    x = g.pick()
+    g.add(_of_angle(g, op, x), [x], alpha=alpha, approximate=approximate)
+
+
+def _of_angle(g: Growing, op: str, x: str) -> str:
+    """Of a large angle less is known than the tolerance: its own last digit turns it."""
+    far = op in ("Sin", "Cos") and np.abs(g.values[x]).max(initial=0) > LARGEST_ANGLE
+    return "Tanh" if far else op
 
 
 def positive(g: Growing) -> None:
@@ -35,7 +43,8 @@ def positive(g: Growing) -> None:
 
 
 def bounded(g: Growing) -> None:
-    (made,) = g.add("Sin", [g.pick()])
+    x = g.pick()
+    (made,) = g.add(_of_angle(g, "Sin", x), [x])
     (made,) = g.add("Mul", [made, g.constant(0.9, "float32")])
     g.add(g.one_of(BOUNDED), [made])
 
