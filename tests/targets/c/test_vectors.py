@@ -88,7 +88,7 @@ def test_on_a_cortex_m55_every_element_equals_onnxruntimes(name: str, tmp_path: 
     ],
     ids=["pointwise", "depthwise", "dense"],
 )
-def test_vectors_need_less_than_three_fifths_of_the_instructions(
+def test_vectors_need_less_than_half_of_the_instructions(
     case: tuple[ModelProto, ModelProto, dict[str, Array]], tmp_path: Path
 ) -> None:
     pytest.importorskip("ziglang", reason="needs the extra embedded")
@@ -98,5 +98,4 @@ def test_vectors_need_less_than_three_fifths_of_the_instructions(
         (tmp_path / name).mkdir()
         BACKEND.compile(case[0], Variant(target, "c", "float32"), case[2], tmp_path / name)
         counted[name] = load(tmp_path / name, target).profile().instructions or 0
-    # Depthwise needs 0.56: the M33's own kernel keeps up to six outputs in registers, and scales by integers.
-    assert 0 < counted["cortex-m55"] < counted["cortex-m33"] * 3 / 5
+    assert 0 < counted["cortex-m55"] < counted["cortex-m33"] / 2
