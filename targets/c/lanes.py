@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blocks import packed
 from .nodes import Argument, Array, Call, Flash, Node, Read, Scratch, Write
 from .windows import Window
 
@@ -56,15 +57,6 @@ def blocks(count: int, lanes: int, tile: int) -> Blocks:
     return Blocks(count, width, -(-(count % width) // lanes) * lanes)
 
 
-def packed(rows: Array, cut: Blocks) -> Array:
-    """[groups, outputs, depth] -> for each block [depth, width], so that one step reads neighbours."""
-    parts = []
-    for group in _filled(rows, cut):
-        for start in range(0, cut.stored, cut.width):
-            parts.append(np.ascontiguousarray(group[start : start + cut.width].T).ravel())
-    return np.concatenate(parts)
-
-
 def filled(values: Array, groups: int, cut: Blocks) -> Array:
     """Biases or factors of all groups, filled up as the weights are."""
     return np.ascontiguousarray(_filled(values.reshape(groups, -1), cut)).ravel()
@@ -107,7 +99,9 @@ def convolution(
         **sizes, "depth": depth, "tile": tile, "width": cut.width, "last": cut.last, "stored": cut.stored,
     }  # fmt: skip
     scratch = depth + cut.stored * (2 if factors else 1)
-    constants = _constants(node, packed(weights, cut), *(filled(v, groups, cut) for v in (bias, *factors)))
+    constants = _constants(
+        node, packed(_filled(weights, cut), cut.width), *(filled(v, groups, cut) for v in (bias, *factors))
+    )
     arguments = (Read(node.inputs[0]), *constants, Scratch(scratch * tile * 4), Write(node.outputs[0]))
     return Call("conv_lanes.c.j2", params, arguments, reuse)
 
@@ -146,7 +140,9 @@ def dense(
         "width": cut.width, "last": cut.last, "stored": cut.stored,
     }  # fmt: skip
     scratch = (Scratch((cut.stored + depth) * tile * 4),) if factors else ()
-    constants = _constants(node, packed(weights[None], cut), filled(bias, 1, cut), *factors)
+    constants = _constants(
+        node, packed(_filled(weights[None], cut), cut.width), filled(bias, 1, cut), *factors
+    )
     arguments = (Read(node.inputs[0]), *constants, *scratch, Write(node.outputs[0]))
     return Call("linear_lanes.c.j2", made, arguments)
 

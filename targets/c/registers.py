@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blocks import in_blocks, packed
 from .nodes import Array, Call, Flash, Node, Read, Scratch, Write
 from .windows import Window
 
@@ -151,18 +152,3 @@ def dense(
         Flash(bias, f"bias_{node.name}"), factors, Write(node.outputs[0]),
     )  # fmt: skip
     return Call("linear_registers_int8.c.j2", made, arguments)
-
-
-def packed(rows: Array, block: int) -> Array:
-    """int8 [groups, rows, depth] -> for each `block` of rows [depth, block]: a step reads neighbours."""
-    return in_blocks(rows[..., None], block)
-
-
-def in_blocks(rows: Array, block: int) -> Array:
-    """[groups, rows, runs, run] -> for each `block` of rows [runs, rows, run]: a step reads neighbours."""
-    parts = [
-        np.ascontiguousarray(group[first : first + block].transpose(1, 0, 2)).ravel()
-        for group in rows
-        for first in range(0, len(group), block)
-    ]
-    return np.concatenate(parts)

@@ -14,10 +14,10 @@ import math
 import numpy as np
 
 from .. import lanes, registers, vectors
+from ..blocks import packed
 from ..dot import FARTHEST, LONGEST, cut, packed_blocks, packed_pairs
-from ..exact import SCALE, Codes, Exact, exact
-from ..fixed_point import fixed_factors
-from ..literals import c_float, c_type
+from ..exact import SCALE
+from ..literals import c_float
 from ..lower import Effort
 from ..nodes import (
     Argument,
@@ -27,13 +27,13 @@ from ..nodes import (
     Flash,
     Graph,
     Node,
-    Quant,
     Read,
     Scratch,
     Step,
     Unsupported,
     Write,
 )
+from ..requantize import exactly, integer_bias, matching_bias, multipliers, requantization
 from ..windows import Window, window
 
 BLOCK = 4
@@ -128,15 +128,6 @@ def _tiled(
     return Call("conv_tiled.c.j2", params, arguments, _in_place(node, shape, sizes))
 
 
-def packed(rows: Array, block: int) -> Array:
-    """[groups, rows, depth] -> for each `block` of rows [depth, block], so that one step reads neighbours."""
-    parts = []
-    for group in rows:
-        for start in range(0, len(group), block):
-            parts.append(np.ascontiguousarray(group[start : start + block].T).ravel())
-    return np.concatenate(parts)
-
-
 def _in_place(node: Node, shape: Window, sizes: dict[str, object]) -> tuple[tuple[str, str], ...]:
     """Pointwise, one group, no more outputs than inputs: a pixel is in scratch when it is written."""
     narrow = int(str(sizes["outputs"])) <= int(str(sizes["inputs"]))
@@ -193,80 +184,91 @@ def _integer(node: Node, graph: Graph, shape: Window, sizes: dict[str, object], 
     bias = integer_bias(node, graph, x, w, weights)
     factors = multipliers(x, w, node.result, channels, fixed=graph.fixed_point)
     params = {**sizes, **requantization(node, factors), "zero": int(x.zero), "source": x.dtype.name + "_t"}
-    multiplier = Flash(factors, f"scale_{node.name}")
-    x_argument, y_argument = Read(node.inputs[0]), Write(node.outputs[0])
-    groups = int(str(sizes["groups"]))
-    bias_argument = Flash(bias, f"bias_{node.name}")
-    depthwise = groups > 1 and sizes["inputs"] == 1
-    if graph.lanes > 1 and lanes.exact(math.prod(weights.shape[1:]), x.dtype):
-        kind = {**params, **lanes.INTEGER}
-        if not depthwise:
-            rows_of = weights.reshape(groups, channels // groups, -1)
-            tile = min(effort.tile, math.prod(shape.result))
-            reuse = _in_place(node, shape, sizes) if node.result else ()
-            return [lanes.convolution(node, graph.lanes, rows_of, bias, (factors,), kind, tile, reuse)]
-        if _runs(graph, shape):
-            reuse = depthwise_in_place(node, shape, sizes) if node.result else ()
-            plane_size = padded_plane(shape)
-            return [lanes.depthwise(node, graph.lanes, weights, bias, (factors,), kind, plane_size, reuse)]
-    signed = x.dtype == np.int8
-    vector, register = graph.vectors and signed, graph.registers and signed
-    taps = shape.kernel[0] * shape.kernel[1]
+    depthwise = int(str(sizes["groups"])) > 1 and sizes["inputs"] == 1
+    in_place = depthwise_in_place if depthwise else _in_place
+    reuse = in_place(node, shape, sizes) if node.result else ()
     if depthwise:
-        plane_size, reuse = padded_plane(shape), depthwise_in_place(node, shape, sizes) if node.result else ()
-        if vector and node.result and taps <= MOST_TAPS:
-            return [vectors.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]
-        if register and taps <= MOST_TAPS:
-            return [registers.depthwise(node, weights, bias, multiplier, params, plane_size, reuse)]
-        template, packed_weights, (rows, columns) = _integer_depthwise(shape, weights)
-        params |= {"rows": rows, "columns": columns, "ahead": 2}
-        if template == THREE:
-            found = exactly(node, graph, weights, bias, factors, 1)
-            if found is not None:
-                packed_weights = three_words(found.weights, SCALE)
-                bias_argument = Flash(found.biases.astype(np.int32), f"bias_{node.name}")
-                multiplier = Flash(found.factors, f"scale_{node.name}")
-                params |= {"factor": "int32_t"}
-            fours = shape.size[1] % 4 == 0 and shape.before[1] <= 1 and x.dtype == np.int8
-            params |= {
-                "exact": found,
-                "words": fours and not graph.fixed_point,
-                "ahead": run_of(shape.result[1]),
-            }
-        flat = Flash(packed_weights, f"weights_{node.name}")
-        plane = Scratch(rows * columns * 2 + 2)  # a pair may begin at the last element
-        arguments = (x_argument, flat, bias_argument, multiplier, plane, y_argument)
-        return [Call(template, params, arguments, reuse)]
-    reuse = _in_place(node, shape, sizes) if node.result else ()
-    if vector:
-        return [vectors.convolution(node, weights, bias, multiplier, params, effort.tile, reuse)]
-    if register and shape.result[0] * shape.result[1] > 1:
-        return [registers.convolution(node, weights, bias, multiplier, params, effort.tile, reuse)]
-    by_group = weights.reshape(groups, channels // groups, -1)
+        return [_integer_planes(node, graph, weights, bias, factors, shape, params, reuse)]
+    return [_integer_columns(node, graph, weights, bias, factors, shape, params, effort.tile, reuse)]
+
+
+def _integer_planes(
+    node: Node, graph: Graph, weights: Array, bias: Array, factors: Array, shape: Window,
+    params: dict[str, object], reuse: tuple[tuple[str, str], ...],
+) -> Call:  # fmt: skip
+    """Depthwise, `weights` int8 [outputs, 1, height, width]."""
+    plane = padded_plane(shape)
+    taps = math.prod(shape.kernel)
+    if _runs(graph, shape) and lanes.exact(taps, node.quants[0].dtype):
+        kind = {**params, **lanes.INTEGER}
+        return lanes.depthwise(node, graph.lanes, weights, bias, (factors,), kind, plane, reuse)
+    multiplier = Flash(factors, f"scale_{node.name}")
+    if node.quants[0].dtype == np.int8 and taps <= MOST_TAPS:
+        if graph.vectors and node.result:
+            return vectors.depthwise(node, weights, bias, multiplier, params, plane, reuse)
+        if graph.registers:
+            return registers.depthwise(node, weights, bias, multiplier, params, plane, reuse)
+    template, words, (rows, columns) = _integer_depthwise(shape, weights)
+    params = {**params, "rows": rows, "columns": columns, "ahead": 2}
+    if template == THREE:
+        found = exactly(node, graph, weights, bias, factors, 1)
+        if found is not None:
+            words = three_words(found.weights, SCALE)
+            bias = found.biases.astype(np.int32)
+            multiplier = Flash(found.factors, f"scale_{node.name}")
+            params |= {"factor": "int32_t"}
+        fours = shape.size[1] % 4 == 0 and shape.before[1] <= 1 and node.quants[0].dtype == np.int8
+        params |= {
+            "exact": found,
+            "words": fours and not graph.fixed_point,
+            "ahead": run_of(shape.result[1]),
+        }
+    arguments = (
+        Read(node.inputs[0]),
+        Flash(words, f"weights_{node.name}"),
+        Flash(bias, f"bias_{node.name}"),
+        multiplier,
+        Scratch(rows * columns * 2 + 2),  # a pair may begin at the last element
+        Write(node.outputs[0]),
+    )
+    return Call(template, params, arguments, reuse)
+
+
+def _integer_columns(
+    node: Node, graph: Graph, weights: Array, bias: Array, factors: Array, shape: Window,
+    params: dict[str, object], tile: int, reuse: tuple[tuple[str, str], ...],
+) -> Call:  # fmt: skip
+    """Dense or grouped, `weights` int8 [outputs, inputs of a group, height, width]."""
+    groups, pixels = int(str(params["groups"])), math.prod(shape.result)
+    by_group = weights.reshape(groups, len(weights) // groups, -1)
+    if graph.lanes > 1 and lanes.exact(by_group.shape[2], node.quants[0].dtype):
+        kind = {**params, **lanes.INTEGER}
+        return lanes.convolution(
+            node, graph.lanes, by_group, bias, (factors,), kind, min(tile, pixels), reuse
+        )
+    multiplier = Flash(factors, f"scale_{node.name}")
+    if node.quants[0].dtype == np.int8:
+        if graph.vectors:
+            return vectors.convolution(node, weights, bias, multiplier, params, tile, reuse)
+        if graph.registers and pixels > 1:
+            return registers.convolution(node, weights, bias, multiplier, params, tile, reuse)
     depth = cut(by_group.shape[2], LONGEST_OF_PIXELS if shape.pointwise else LONGEST)
-    most = min(effort.tile, MOST_PIXELS, shape.result[0] * shape.result[1])
-    tile = next(t for t in range(most, 0, -1) if depth.reaches(t))
-    params |= {"depth": depth.depth, "cut": depth, "tile": tile}
+    tile = next(t for t in range(min(tile, MOST_PIXELS, pixels), 0, -1) if depth.reaches(t))
     found = exactly(node, graph, weights, bias, factors, 2, groups)
     blocks = None if found is None else packed_blocks(found.weights.reshape(by_group.shape), 2, depth, found)
-    params |= {"exact": None if blocks is None else found}
-    packed_weights = packed_pairs(by_group, 2, depth) if blocks is None else blocks
-    flash: list[Argument] = [Flash(packed_weights, f"weights_{node.name}")]
+    params = {
+        **params, "depth": depth.depth, "cut": depth, "tile": tile,
+        "exact": None if blocks is None else found,
+    }  # fmt: skip
+    flash: list[Argument]
     if blocks is None:
-        flash += [bias_argument, multiplier]
+        pairs = Flash(packed_pairs(by_group, 2, depth), f"weights_{node.name}")
+        flash = [pairs, Flash(bias, f"bias_{node.name}"), multiplier]
+    else:
+        flash = [Flash(blocks, f"weights_{node.name}")]
     column = Scratch(depth.stride * tile * 2)
-    return [Call("conv_tiled_int8.c.j2", params, (x_argument, *flash, column, y_argument), reuse)]
-
-
-def exactly(
-    node: Node, graph: Graph, weights: Array, bias: Array, factors: Array, block: int, groups: int = 1
-) -> Exact | None:
-    """How to scale without floats what is to equal floats; None where that is not asked for or cannot be."""
-    if node.result is None or graph.fixed_point or graph.vectors or graph.registers:
-        return None
-    codes = Codes(int(node.result.zero), *requantization_limits(node.clamp, node.result))
-    inputs = (node.quants[0].low, node.quants[0].high)
-    return exact(weights, bias, inputs, factors.astype(np.float32), codes, block, groups)
+    arguments = (Read(node.inputs[0]), *flash, column, Write(node.outputs[0]))
+    return Call("conv_tiled_int8.c.j2", params, arguments, reuse)
 
 
 def _integer_depthwise(shape: Window, weights: Array) -> tuple[str, Array, tuple[int, int]]:
@@ -300,72 +302,6 @@ def paired_words(weights: Array) -> Array:
     return filled.view("<u4").astype(np.uint32).ravel()
 
 
-def integer_bias(node: Node, graph: Graph, x: Quant, w: Quant, weights: Array) -> Array:
-    """int32 [channels], in units of input scale * weight scale: what a sum of stored inputs begins with.
-
-    Less the zero point of the input times the sum of the `weights` [channels, ...], so that the kernel can
-    multiply inputs as they are stored. A float bias is rounded to such units.
-    """
-    centre = int(x.zero) * weights.reshape(len(weights), -1).sum(axis=1, dtype=np.int64)
-    bias: Array = np.zeros(len(weights), np.int64)
-    limits = np.iinfo(np.int32)
-    if node.has(2):
-        stored = graph.constants[node.inputs[2]].ravel()
-        if 2 in node.quants:
-            bias = stored.astype(np.int64)
-        else:
-            unit = x.scale.astype(np.float64) * w.scale.astype(np.float64)
-            bias = np.clip(np.rint(stored.astype(np.float64) / unit), limits.min, limits.max).astype(np.int64)
-    made: Array = bias - centre
-    if made.min() < limits.min or made.max() > limits.max:
-        raise Unsupported("its bias is beyond what 32 bits hold", "leave this node in float32")
-    return made.astype(np.int32)
-
-
-def multipliers(x: Quant, w: Quant, result: Quant | None, channels: int, *, fixed: bool) -> Array:
-    """What an int32 sum is multiplied by, [channels]: float32, in onnxruntime's order (x * w) / y.
-
-    `fixed`: fixed-point numbers, int64, if the result is quantized and all of them are below 1.
-    """
-    if fixed and result is not None:
-        double = [q.scale.astype(np.float64) for q in (x, w, result)]
-        factors = fixed_factors(np.broadcast_to(double[0] * double[1] / double[2], (channels,)))
-        if factors is not None:
-            return factors
-    single = np.broadcast_to(x.scale * w.scale, (channels,)).astype(np.float32)
-    made: Array = single if result is None else (single / result.scale).astype(np.float32)
-    return np.ascontiguousarray(made)
-
-
-def requantization(node: Node, factors: Array) -> dict[str, object]:
-    """What the template needs to store a sum: `type`, and for an 8-bit result its zero point and limits.
-
-    A fused Relu or Clip becomes tighter limits: rounding is monotonous, so limiting after it is the same.
-    """
-    factor = c_type(factors.dtype)
-    if node.result is None:
-        return {"type": "float", "result": None, "factor": factor}
-    low, high = requantization_limits(node.clamp, node.result)
-    fixed = factors.dtype == np.int64
-    result = {"zero": int(node.result.zero), "low": low, "high": high, "fixed": fixed}
-    return {"type": node.result.dtype.name + "_t", "result": result, "factor": factor}
-
-
-def requantization_limits(clamp: Clamp | None, result: Quant) -> tuple[int, int]:
-    """The smallest and the largest integer that a result may be."""
-    low, high = result.low, result.high
-    if clamp is not None and clamp.low is not None:
-        low = max(low, _code(clamp.low, result))
-    if clamp is not None and clamp.high is not None:
-        high = min(high, _code(clamp.high, result))
-    return low, max(low, high)
-
-
-def _code(value: float, quant: Quant) -> int:
-    scaled = np.rint(np.float32(value) / quant.scale) + int(quant.zero)
-    return int(np.clip(scaled, quant.low, quant.high))
-
-
 def accepts(node: Node, graph: Graph) -> bool:
     """8-bit per-tensor input, constant 8-bit weights (per channel or not) that fit int8 around their zero."""
     x, w, b = node.quants.get(0), node.quants.get(1), node.quants.get(2)
@@ -380,15 +316,6 @@ def accepts(node: Node, graph: Graph) -> bool:
         return False
     centred = stored.astype(np.int32) - w.zero.reshape(-1, *[1] * (stored.ndim - 1))
     return bool(centred.min() >= -128 and centred.max() <= 127)
-
-
-def matching_bias(x: Quant, w: Quant, b: Quant) -> bool:
-    """The bias is int32 in units of input scale * weight scale, as ONNX's integer operators want it."""
-    return (
-        b.dtype == np.int32
-        and not b.zero.any()
-        and bool(np.allclose(b.scale, x.scale * w.scale, rtol=1e-5, atol=0.0))
-    )
 
 
 INTEGER = {"Conv": accepts}

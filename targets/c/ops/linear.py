@@ -12,21 +12,14 @@ import math
 import numpy as np
 
 from .. import lanes, registers, vectors
+from ..blocks import packed
 from ..dot import cut, packed_blocks, packed_pairs
 from ..literals import c_float, c_type
 from ..lower import Effort
 from ..nest import broadcast
 from ..nodes import Argument, Array, Call, Flash, Graph, Node, Read, Scratch, Step, Unsupported, Write
-from .conv import (
-    BLOCK,
-    _limits,
-    exactly,
-    integer_bias,
-    matching_bias,
-    multipliers,
-    packed,
-    requantization,
-)  # fmt: skip
+from ..requantize import exactly, integer_bias, matching_bias, multipliers, requantization
+from .conv import BLOCK, _limits
 
 
 def lower_gemm(node: Node, graph: Graph, effort: Effort) -> list[Step]:

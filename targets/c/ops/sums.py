@@ -16,7 +16,7 @@ import numpy as np
 from ..fixed_point import fixed_factors
 from ..literals import c_literal
 from ..nodes import Graph, Node, Quant, Step
-from .conv import requantization_limits
+from ..requantize import requantization_limits
 from .elementwise import elementwise, lower_elementwise
 
 MULTIPLIER_BITS = 20
