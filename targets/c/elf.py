@@ -7,12 +7,16 @@ Only what an emulator needs: the segments to load, and sprue's description of in
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from sprue.errors import SprueError
+
+T = TypeVar("T")
 
 MAX_FILE = 64 * 2**20
 MAX_MEMORY = 64 * 2**20
@@ -80,17 +84,25 @@ class Firmware:
 
 def read_firmware(path: Path) -> Firmware:
     """Raises SprueError for a file that is missing, truncated, or not what sprue writes."""
+    return parsed(path, "firmware", _parse)
+
+
+def parsed(path: Path, kind: str, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of a file of that `kind`, in words. Raises SprueError.
+
+    For a damaged one `parse` may raise ValueError, struct.error or UnicodeDecodeError.
+    """
     try:
         if path.stat().st_size > MAX_FILE:
-            raise SprueError("larger than any firmware of ours", where=str(path), remedy="build it again")
+            raise SprueError(f"larger than any {kind} of ours", where=str(path), remedy="build it again")
         data = path.read_bytes()
     except OSError as error:
-        raise SprueError("there is no such firmware", where=str(path), remedy="build it again") from error
+        raise SprueError(f"there is no such {kind}", where=str(path), remedy="build it again") from error
     try:
-        return _parse(data)
+        return parse(data)
     except (ValueError, struct.error, UnicodeDecodeError) as error:
         raise SprueError(
-            f"not a firmware that sprue wrote, or a damaged one ({error})",
+            f"not a {kind} that sprue wrote, or a damaged one ({error})",
             where=str(path),
             remedy="build it again",
         ) from error

@@ -10,9 +10,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from sprue.errors import SprueError
-
-from .elf import MAX_FILE, MAX_MEMORY, Segment
+from .elf import MAX_MEMORY, Segment, parsed
 
 HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 PROGRAM = struct.Struct("<IIQQQQQQ")
@@ -45,20 +43,7 @@ class SharedObject:
 
 def read_shared_object(path: Path) -> SharedObject:
     """Raises SprueError for a file that is missing, truncated, or not what sprue writes."""
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise SprueError("larger than any library of ours", where=str(path), remedy="build it again")
-        data = path.read_bytes()
-    except OSError as error:
-        raise SprueError("there is no such library", where=str(path), remedy="build it again") from error
-    try:
-        return _parse(data)
-    except (ValueError, struct.error, UnicodeDecodeError) as error:
-        raise SprueError(
-            f"not a shared library that sprue wrote, or a damaged one ({error})",
-            where=str(path),
-            remedy="build it again",
-        ) from error
+    return parsed(path, "shared library", _parse)
 
 
 def _parse(data: bytes) -> SharedObject:
