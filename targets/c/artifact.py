@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue.backend import Variant
-from sprue.canonical import canonical, parse
+from sprue.canonical import canonical, read_json
 from sprue.errors import SprueError
 
 from . import firmware, library
@@ -23,7 +23,6 @@ from .machine import Machine
 from .project import PREFIX, write_project, write_text
 
 REPORT = "report.json"
-MAX_REPORT = 64 * 2**20
 
 
 def write_artifact(
@@ -73,9 +72,7 @@ def read_report(artifact: Path) -> Reported:
     """Raises SprueError if the report is missing or damaged."""
     path = artifact / REPORT
     try:
-        if path.stat().st_size > MAX_REPORT:
-            raise ValueError("too large")
-        report = parse(path.read_bytes())
+        report = read_json(path)
         steps = tuple((str(s["node"]), str(s["op"])) for s in report["steps"])
         arena, bound = (int(report["arena"][key]) for key in ("bytes", "lower_bound"))
         described = report.get("interface")

@@ -45,7 +45,7 @@ def load(artifact: Path, target: Target, *, native: bool) -> HostLibrary | Devic
         raise SprueError("the library is for another processor", remedy="build it for this target")
     interface = _checked(artifact / LIBRARY, reported.interface, shared)
     if native:
-        return HostLibrary(artifact / LIBRARY, interface, profile(artifact), "native")
+        return HostLibrary(artifact / LIBRARY, interface, _profile(shared, reported), "native")
     if processor.unicorn is not None and unicorn_core.available():
         firmware = _firmware(shared, reported, interface)
         core = unicorn_core.UnicornCore(firmware, processor)
@@ -53,12 +53,15 @@ def load(artifact: Path, target: Target, *, native: bool) -> HostLibrary | Devic
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(artifact / "src", Path(folder) / "src")
         write_library(Path(folder), machine(_here(target)))
-        return HostLibrary(Path(folder) / LIBRARY, interface, profile(artifact), "stand-in")
+        return HostLibrary(Path(folder) / LIBRARY, interface, _profile(shared, reported), "stand-in")
 
 
 def profile(artifact: Path) -> Profile:
     """flash: bytes of the library, which is all that is deployed. ram: its static data with the arena."""
-    shared, reported = read_shared_object(artifact / LIBRARY), read_report(artifact)
+    return _profile(read_shared_object(artifact / LIBRARY), read_report(artifact))
+
+
+def _profile(shared: SharedObject, reported: Reported) -> Profile:
     notes = {
         "arena": f"{reported.arena} bytes (no plan needs less than {reported.bound})",
         "ram": "static data with the arena, without the stack",
@@ -69,9 +72,7 @@ def profile(artifact: Path) -> Profile:
 class HostLibrary:
     """A library in this process, one sample at a time."""
 
-    def __init__(
-        self, path: Path, interface: Interface, profile: Profile, execution: Execution
-    ) -> None:  # fmt: skip
+    def __init__(self, path: Path, interface: Interface, profile: Profile, execution: Execution) -> None:
         """`profile`: of the artifact, for which the library at `path` may only stand in."""
         self.execution = execution
         self._profile = profile
@@ -80,9 +81,8 @@ class HostLibrary:
             opened = ctypes.CDLL(str(path))
         except OSError as error:
             raise SprueError(f"the library cannot be loaded ({error})", remedy="build it again") from error
-        weakref.finalize(
-            self, _ctypes.dlclose, opened._handle
-        )  # else the next one at this path would be this one
+        # Else the next library at this path would be this one.
+        weakref.finalize(self, _ctypes.dlclose, opened._handle)
         self._run = deployed.bound(opened, asdict(interface))
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
