@@ -166,8 +166,9 @@ def _build_plan(manifest: EngineManifest, here: Device, out: Path) -> BuiltPlan:
         ) from error
     if not answer["built"]:
         first = finding(answer["refused"][0]) if answer["refused"] else None
+        reason = first.reason if first else answer["reason"]
         raise CheckError(
-            f"TensorRT {here.tensorrt} cannot build the engine: {first.reason if first else 'no kernel'}",
+            f"TensorRT {here.tensorrt} cannot build the engine: {reason}",
             where=f"node '{first.node}'" if first else "",
             remedy=first.remedy if first else f"run in a copy of the artifact: {' '.join(manifest.trtexec)}",
         )

@@ -80,7 +80,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
             raise RuntimeError("TensorRT refuses the optimization profile")
     plan = made.builder.build_serialized_network(made.network, config)
     if plan is None:
-        return {"built": False, "refused": []}
+        return {"built": False, "refused": [], "reason": made.logger.reason}
     Path(request["out"]).write_bytes(plan)
     return {"built": True, "refused": [], "version": trt.__version__}
 
@@ -152,14 +152,16 @@ class _Engine:
     def __init__(self, plan: str) -> None:
         self.cuda = importlib.import_module("cuda.bindings.runtime")
         self.trt = importlib.import_module("tensorrt")
-        self.logger = self.trt.Logger(self.trt.Logger.WARNING)
+        self.logger = _listener(self.trt, self.trt.Logger.WARNING)
         self.runtime = self.trt.Runtime(self.logger)
         self.engine = self.runtime.deserialize_cuda_engine(Path(plan).read_bytes())
         if self.engine is None:
-            raise RuntimeError("TensorRT cannot load the engine")
+            raise RuntimeError(f"TensorRT cannot load the engine: {self.logger.reason}")
         self.context = self.engine.create_execution_context()
         if self.context is None:
-            raise RuntimeError("TensorRT cannot run the engine: out of GPU memory?")
+            raise RuntimeError(
+                f"TensorRT cannot run the engine, for lack of GPU memory? {self.logger.reason}"
+            )
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         fed = self.trt.TensorIOMode.INPUT
         self.inputs = [n for n in names if self.engine.get_tensor_mode(n) == fed]
@@ -187,7 +189,7 @@ class _Engine:
             made[name] = np.empty(shape, self.trt.nptype(self.engine.get_tensor_dtype(name)))
             self._bind(name, made[name].nbytes)
         if not self.context.execute_async_v3(stream_handle=int(self.stream)):
-            raise RuntimeError("TensorRT could not execute the engine")
+            raise RuntimeError(f"TensorRT could not execute the engine: {self.logger.reason}")
         for name, array in made.items():
             self._copy(array.ctypes.data, self.buffers[name][0], array, kinds.cudaMemcpyDeviceToHost)
         _checked(self.cuda, self.cuda.cudaStreamSynchronize(self.stream))
@@ -213,12 +215,34 @@ class _Network:
     """Builder, network and parser, which point to one another without owning: they must live equally long."""
 
     def __init__(self, trt: Any, severity: Any) -> None:
-        self.logger = trt.Logger(severity)
+        self.logger = _listener(trt, severity)
         self.builder = trt.Builder(self.logger)
         # TensorRT 11 has no other kind of network and ignores the flag; 10 needs it
         strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         self.network = self.builder.create_network(strongly_typed)
         self.parser = trt.OnnxParser(self.network, self.logger)
+
+
+def _listener(trt: Any, least: Any) -> Any:
+    """A logger that prints what is at least as grave as `least`, and whose `reason` is the first error.
+
+    TensorRT's calls return None or False, and say why to their logger alone.
+    """
+    grave = (trt.Logger.ERROR, trt.Logger.INTERNAL_ERROR)
+
+    class Listener(trt.ILogger):  # type: ignore[misc]  # its base is known where TensorRT is
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)  # pybind11 refuses super()
+            self.reason = "it does not say why"
+            self.heard = False
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in grave and not self.heard:
+                self.heard, self.reason = True, " ".join(message.split())
+            if int(severity) <= int(least):  # the gravest is 0
+                print(f"TensorRT: {message}", file=sys.stderr)
+
+    return Listener()
 
 
 def _errors(parser: Any) -> list[dict[str, Any]]:

@@ -219,6 +219,20 @@ def test_the_names_that_engine_py_uses_exist_in_nvidias_api() -> None:
     assert trt.BuilderFlag.TF32.name == "TF32"
 
 
+def test_an_engine_that_tensorrt_does_not_load_is_refused_with_its_own_reason(tmp_path: Path) -> None:
+    """tensorrt-rtx stands in, whose Python API is the same; without a driver it refuses all engines."""
+    pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx")
+    pytest.importorskip("cuda.bindings.runtime", reason="pip install cuda-bindings")
+    (tmp_path / "plan").write_bytes(b"no engine" * 100)
+    text = f"""import sys
+import tensorrt_rtx
+sys.modules["tensorrt"] = tensorrt_rtx
+sys.argv[0] = {str(PROGRAM)!r}
+exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"))"""
+    with pytest.raises(ChildError, match=r"cannot load the engine: .*(driver|engine)"):
+        EngineProcess(tmp_path / "plan", program(tmp_path, text), 60)
+
+
 def test_the_cuda_calls_fail_by_status_where_there_is_no_driver() -> None:
     cuda = pytest.importorskip("cuda.bindings.runtime", reason="pip install cuda-bindings")
     if isinstance(probe.device(), probe.Device):
