@@ -29,12 +29,16 @@ FIRST_VERSIONS = {"BROADCAST_TO": 2}
 
 
 class Unsupported(Exception):
-    """Raised by a lowering: this node cannot be expressed. Becomes a Finding that names the node."""
+    """Raised by a lowering: this node cannot be expressed. Becomes a Finding that names the node.
 
-    def __init__(self, reason: str, remedy: str = "") -> None:
+    `final`: nor may it be replaced by its definition.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", *, final: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+        self.final = final
 
 
 @dataclass(eq=False)

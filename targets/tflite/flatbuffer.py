@@ -36,8 +36,9 @@ TENSOR_TYPES = {
 OPTIONS = {
     "ARG_MAX": "ArgMaxOptions", "ARG_MIN": "ArgMinOptions", "AVERAGE_POOL_2D": "Pool2DOptions",
     "BATCH_MATMUL": "BatchMatMulOptions", "CONCATENATION": "ConcatenationOptions", "CONV_2D": "Conv2DOptions",
-    "CONV_3D": "Conv3DOptions", "CUMSUM": "CumsumOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
-    "DEPTH_TO_SPACE": "DepthToSpaceOptions", "FULLY_CONNECTED": "FullyConnectedOptions",
+    "CONV_3D": "Conv3DOptions", "CONV_3D_TRANSPOSE": "Conv3DOptions", "CUMSUM": "CumsumOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "DEPTH_TO_SPACE": "DepthToSpaceOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
     "GATHER": "GatherOptions", "GELU": "GeluOptions", "LEAKY_RELU": "LeakyReluOptions",
     "LOCAL_RESPONSE_NORMALIZATION": "LocalResponseNormalizationOptions", "MAX_POOL_2D": "Pool2DOptions",
     "MIRROR_PAD": "MirrorPadOptions", "ONE_HOT": "OneHotOptions", "PACK": "PackOptions",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from sprue import graph as onnx_graph
 from sprue.backend import Finding
@@ -35,6 +35,8 @@ OLDEST_OPSET = 7
 DOMAINS = frozenset({"", "ai.onnx"})
 SHAPES = frozenset({"Shape", "Size"})
 """Their result depends on their input's shape only, so they are constants here."""
+SIZED = fold.ONE_AXIS | {"NonZero"}
+"""The size of their result depends on values; what reads it may tell (`fold.declared`)."""
 MAX_DEPTH = 8
 """How deep function bodies may stand in function bodies."""
 
@@ -52,8 +54,18 @@ def lower(model: ModelProto, *, free: bool = False) -> Lowered:
     """Lower a model whose input shapes are all fixed. `free`: to what is right for other batches, too."""
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    walk = _Walk(model, free)
+    walk = _Walk(_typed(model), free)
     return walk.result()
+
+
+def _typed(model: ModelProto) -> ModelProto:
+    """With the types of all values, where there are some whose size only their readers tell."""
+    if not SIZED & {n.op_type for n in model.graph.node}:
+        return model
+    try:
+        return onnx_graph.infer_shapes(model)
+    except onnx.shape_inference.InferenceError:
+        return model  # the walk says which node it is
 
 
 @dataclass
@@ -68,7 +80,9 @@ class _Walk:
         self.values: dict[str, Value] = {}
         self.types: dict[str, fold.Known] = {}
         self.constants: dict[str, Array] = {}
-        known = {v.name: v.type for v in (*source.value_info, *source.output)}
+        stored = source.initializer
+        known = {t.name: helper.make_tensor_type_proto(t.data_type, t.dims) for t in stored}
+        known |= {v.name: v.type for v in (*source.value_info, *source.output)}
         self.facts = fold.declared(source.node, known)
         self.shapes = fold.shapes_backwards(source.node, self.facts)
         self.uses = Counter(names_read(source.node))
@@ -161,6 +175,8 @@ class _Walk:
             made = lowering(self.graph, Node(node.op_type, name, opset, inputs, attributes, outputs))
             self._bind(outputs, made)
         except Unsupported as reason:
+            if reason.final:
+                raise
             self._expanded(node, name, opset, depth, reason.reason, reason.remedy)
 
     def _wanted(self, node: NodeProto) -> list[str]:

@@ -12,7 +12,9 @@ import numpy as np
 
 from ..emit import Perm, Shape, Tensor, Unsupported
 from ..layout import Graph, Laid, Value, channels_last
-from ..registry import Node, lowers
+from ..registry import Node, computable, lowers
+
+FLOAT = frozenset({"float32"})
 
 
 @dataclass(frozen=True)
@@ -100,27 +102,26 @@ def unimaged(g: Graph, x: Tensor, rank: int) -> Laid:
 @lowers("Conv")
 def conv(g: Graph, node: Node) -> Laid:
     value, weights = node.input(0), node.input(1)
-    if value.dtype != np.float32:
-        raise Unsupported(f"a convolution of {value.dtype.name}", "cast to float32 before it")
+    dtype = computable(value.dtype, FLOAT)
     if value.rank not in (3, 4, 5):
         raise Unsupported(f"a convolution over {value.rank - 2} axes; TFLite has 1, 2 and 3")
     kernel = node.integers("kernel_shape", weights.shape[2:])
     if kernel != weights.shape[2:]:
         raise Unsupported("kernel_shape differs from the weights' shape", "correct the model")
     over = window(node, value.shape[2:], kernel).as_2d()
-    x = images(g, value)
+    x = g.cast(images(g, value), dtype)
     padding = "SAME" if over.is_same(x.shape[1:-1]) else "VALID"
     if padding == "VALID":
         x = pad_spatial(g, x, over.begin, over.end)
     bias = node.optional(2)
-    b = g.tensor(bias) if bias else g.constant(np.zeros(weights.shape[0], np.float32))
+    b = g.cast(g.tensor(bias), dtype) if bias else g.constant(np.zeros(weights.shape[0], np.float32))
     group = node.integer("group", 1)
     shape = _output_shape(node)
     if value.rank == 5:
         made = _conv_3d(g, x, weights, b, group, over, padding, shape)
     else:
         made = _conv_2d(g, x, weights, b, group, over, padding, shape)
-    return unimaged(g, made, value.rank)
+    return unimaged(g, g.cast(made, value.dtype), value.rank)
 
 
 def _output_shape(node: Node) -> Shape:
@@ -152,7 +153,7 @@ def _conv_2d(
 
 
 def _filter(g: Graph, weights: Value, perm: Perm) -> Tensor:
-    w = g.view(weights, perm)
+    w = g.cast(g.view(weights, perm), np.float32)
     return g.reshape(w, (w.shape[0], 1, *w.shape[1:])) if weights.rank == 3 else w
 
 
@@ -161,7 +162,7 @@ def _conv_3d(
 ) -> Tensor:
     if group != 1:
         raise Unsupported("a grouped 3-D convolution", "use group=1")
-    w = g.view(weights, (2, 3, 4, 1, 0))
+    w = g.cast(g.view(weights, (2, 3, 4, 1, 0)), np.float32)
     named = {f"stride{a}": s for a, s in zip("DHW", over.strides, strict=True)}
     named |= {f"dilation{a}Factor": d for a, d in zip("DHW", over.dilations, strict=True)}
     return g.op("CONV_3D", [x, w, bias], shape, x.dtype, padding=padding, **named)
@@ -171,14 +172,15 @@ def _conv_3d(
 def conv_transpose(g: Graph, node: Node) -> Laid:
     """The full transposed convolution, then padding removed or output padding added, then the bias."""
     value, weights = node.input(0), node.input(1)
-    if value.dtype != np.float32 or value.rank not in (3, 4):
-        raise Unsupported(f"a transposed convolution of {value.dtype.name} over {value.rank - 2} axes")
+    dtype = computable(value.dtype, FLOAT)
+    if value.rank not in (3, 4, 5):
+        raise Unsupported(f"a transposed convolution over {value.rank - 2} axes; TFLite has 1, 2 and 3")
     spatial = value.rank - 2
     strides = node.integers("strides", (1,) * spatial)
     dilations = node.integers("dilations", (1,) * spatial)
     kernel = weights.shape[2:]
     extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    x = images(g, value)
+    x = g.cast(images(g, value), dtype)
     made = _transposed(g, x, weights, node.integer("group", 1), strides, dilations)
     begin, wanted = _crop(node, strides, extent)
     if spatial == 1:
@@ -188,8 +190,8 @@ def conv_transpose(g: Graph, node: Node) -> Laid:
     made = g.slice(made, [0, *begin, 0], [made.shape[0], *wanted, made.shape[-1]])
     bias = node.optional(2)
     if bias is not None:
-        made = g.add(made, g.tensor(bias))
-    return unimaged(g, made, value.rank)
+        made = g.add(made, g.cast(g.tensor(bias), dtype))
+    return unimaged(g, g.cast(made, value.dtype), value.rank)
 
 
 def _crop(node: Node, strides: Sequence[int], extent: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -204,9 +206,7 @@ def _crop(node: Node, strides: Sequence[int], extent: Sequence[int]) -> tuple[li
     extra = node.integers("output_padding", (0,) * len(wanted))
     begin = []
     for i, size in enumerate(wanted):
-        total = strides[i] * (node.input(0).shape[2 + i] - 1) + extra[i] + extent[i] - size
-        if total < 0:
-            raise Unsupported("an output larger than the transposed convolution gives", "correct the model")
+        total = max(strides[i] * (node.input(0).shape[2 + i] - 1) + extra[i] + extent[i] - size, 0)
         begin.append(total - total // 2 if auto == "SAME_LOWER" else total // 2)
     return begin, wanted
 
@@ -216,29 +216,26 @@ def _transposed(
 ) -> Tensor:
     if any(d != 1 for d in dilations):
         weights = _dilated(weights, dilations)
-    w = _filter(g, weights, (1, *range(2, weights.rank), 0))  # [out per group, h, w, in]
+    solid = weights.rank == 5  # [d, h, w, out per group, in]; [out per group, h, w, in] otherwise
+    w = _filter(g, weights, (2, 3, 4, 1, 0) if solid else (1, *range(2, weights.rank), 0))
+    kernel, columns = (w.shape[:3], w.shape[3]) if solid else (w.shape[1:3], w.shape[0])
     step = (1, *strides) if len(strides) == 1 else tuple(strides)
-    size = tuple((d - 1) * s + k for d, s, k in zip(x.shape[1:-1], step, w.shape[1:-1], strict=True))
+    size = tuple((d - 1) * s + k for d, s, k in zip(x.shape[1:-1], step, kernel, strict=True))
+    options: dict[str, object] = {f"stride{a}": s for a, s in zip("DHW"[-len(step) :], step, strict=True)}
+    options |= {f"dilation{a}Factor": 1 for a in ("DHW" if solid else "")}
+    code = "CONV_3D_TRANSPOSE" if solid else "TRANSPOSE_CONV"
     each = x.shape[-1] // group
+    shape = (x.shape[0], *size, columns)
     parts = []
     for i in range(group):
-        part = g.slice(x, [0, 0, 0, i * each], [*x.shape[:-1], each])
-        shape = (x.shape[0], *size, w.shape[0])
+        first = [*[0] * (x.rank - 1), i * each]
+        part = g.slice(x, first, [*x.shape[:-1], each])
         share = g.constant(w.data[..., i * each : (i + 1) * each]) if w.data is not None else w
         if share is w and group != 1:
-            share = g.slice(w, [0, 0, 0, i * each], [*w.shape[:-1], each])
-        parts.append(
-            g.op(
-                "TRANSPOSE_CONV",
-                [g.constant(shape, np.int32), share, part],
-                shape,
-                x.dtype,
-                padding="VALID",
-                strideH=step[0],
-                strideW=step[1],
-            )
-        )
-    return g.concat(parts, 3)
+            share = g.slice(w, first, [*w.shape[:-1], each])
+        inputs = [g.constant(shape, np.int32), share, part]
+        parts.append(g.op(code, inputs, shape, x.dtype, padding="VALID", **options))
+    return g.concat(parts, x.rank - 1)
 
 
 def _dilated(weights: Value, dilations: Sequence[int]) -> Value:

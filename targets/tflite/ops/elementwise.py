@@ -100,6 +100,8 @@ def mean(g: Graph, node: Node) -> Laid:
 @lowers("Pow")
 def power(g: Graph, node: Node) -> Laid:
     base, exponent = node.input(0), node.input(1)
+    if base.dtype.kind in "iu" and base.dtype.itemsize > 4:
+        return _whole_power(g, base, exponent)
     floating = base.dtype.kind == "f" or exponent.dtype.kind == "f"
     dtype = np.dtype(np.float32 if floating else np.int32)
     if dtype == np.int32 and exponent.const is not None and (exponent.const < 0).any():
@@ -117,17 +119,37 @@ def power(g: Graph, node: Node) -> Laid:
     return g.cast(g.binary("POW", x, y), base.dtype), perm
 
 
+def _whole_power(g: Graph, base: Value, exponent: Value) -> Laid:
+    """int64 to constant whole powers: products of its squares."""
+    e = exponent.const
+    if e is None or base.dtype != np.int64 or not ((e >= 0) & (e == np.floor(e)) & (e < 64)).all():
+        raise Unsupported(f"a power of {base.dtype.name}", "cast to float32 or int32 before it")
+    (square, whole), perm = operands(g, [base, exponent], ARITHMETIC)
+    powers = whole.data
+    assert powers is not None
+    made = g.constant(np.ones_like(powers))
+    for bit in range(6):
+        if not (powers >> bit).any():
+            break
+        taken = g.constant((powers >> bit) % 2 == 1)
+        square = g.mul(square, square) if bit else square
+        made = g.mul(made, g.select(taken, square, g.constant(1, square.dtype)))
+    return g.broadcast(made, np.broadcast_shapes(square.shape, powers.shape)), perm
+
+
 @lowers("Mod")
 def modulo(g: Graph, node: Node) -> Laid:
     """fmod=0: the sign of the divisor (FLOOR_MOD); fmod=1: the sign of the dividend, as in C."""
     native = frozenset({"float32", "int32", "int64"})
     (a, b), perm = operands(g, node.present(), native)
-    if not node.integer("fmod"):
-        return g.cast(g.binary("FLOOR_MOD", a, b), node.input(0).dtype), perm
-    if a.dtype == np.int64:
-        raise Unsupported("fmod of int64", "cast to int32 before it")
-    size = g.binary("FLOOR_MOD", g.unary("ABS", a), g.unary("ABS", b))
-    made = g.select(g.compare("LESS", g.add(a, g.sub(b, b)), 0), g.unary("NEG", size), size)
+    made = g.binary("FLOOR_MOD", a, b)
+    if node.integer("fmod") and a.dtype == np.int64:  # which ABS does not take
+        other = g.binary("NOT_EQUAL", g.compare("LESS", a, 0), g.compare("LESS", made, 0), np.bool_)
+        away = g.binary("LOGICAL_AND", other, g.compare("NOT_EQUAL", made, 0))
+        made = g.select(away, g.sub(made, b), made)
+    elif node.integer("fmod"):
+        size = g.binary("FLOOR_MOD", g.unary("ABS", a), g.unary("ABS", b))
+        made = g.select(g.compare("LESS", g.add(a, g.sub(b, b)), 0), g.unary("NEG", size), size)
     return g.cast(made, node.input(0).dtype), perm
 
 

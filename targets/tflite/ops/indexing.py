@@ -107,12 +107,26 @@ def coordinates(g: Graph, at: Tensor, axis: int) -> Tensor:
 
 @lowers("GatherND")
 def gather_nd(g: Graph, node: Node) -> Tensor:
+    """The batch axes come before the indices, as coordinates."""
     data, indices = node.input(0), node.input(1)
-    if node.integer("batch_dims"):
-        raise Unsupported("GatherND with batch_dims", "use batch_dims=0")
+    batch = node.integer("batch_dims")
     x = g.cast(g.tensor(data), computable(data.dtype, MOVABLE))
-    at = wrapped(g, indices, data.shape[: indices.shape[-1]])
+    at = wrapped(g, indices, data.shape[batch : batch + indices.shape[-1]])
+    grids = np.meshgrid(*map(np.arange, at.shape[:-1]), indexing="ij")[:batch]
+    at = g.concat([*(g.constant(grid[..., None], at.dtype) for grid in grids), at], at.rank - 1)
     return g.cast(g.op("GATHER_ND", [x, at], node.outputs[0].shape, x.dtype), data.dtype)
+
+
+@lowers("NonZero")
+def non_zero(g: Graph, node: Node) -> Tensor:
+    """WHERE gives a row for each place, ONNX a column; other numbers of places than were told fail later."""
+    value = node.input(0)
+    x = g.cast(g.tensor(value), computable(value.dtype, MOVABLE))
+    there = x if x.dtype == np.bool_ else g.compare("NOT_EQUAL", x, 0)
+    axes, count = node.outputs[0].shape
+    if not axes:
+        raise Unsupported("the places of a scalar", "give it an axis")
+    return g.transpose(g.op("WHERE", [there], (count, axes), np.int64), (1, 0))
 
 
 @lowers("OneHot")
@@ -151,16 +165,6 @@ def top_k(g: Graph, node: Node) -> list[Tensor]:
         g.transpose(g.cast(values, value.dtype), back),
         g.transpose(g.cast(places, np.int64), back),
     ]
-
-
-@lowers("CumSum")
-def cumsum(g: Graph, node: Node) -> Tensor:
-    value = node.input(0)
-    axis = narrowed(g, wrapped(g, node.input(1), value.rank))
-    x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32", "int32", "int64"})))
-    flags = {"exclusive": bool(node.integer("exclusive")), "reverse": bool(node.integer("reverse"))}
-    made = g.op("CUMSUM", [x, g.reshape(axis, ())], x.shape, x.dtype, **flags)
-    return g.cast(made, value.dtype)
 
 
 @lowers("ReverseSequence")

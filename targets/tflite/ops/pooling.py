@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import numpy as np
 
-from ..emit import Shape, Tensor, Unsupported
+from ..emit import Array, Shape, Tensor, Unsupported
 from ..layout import Graph, Laid
 from ..registry import Node, computable, lowers
 from .convolution import Window, images, pad_spatial, unimaged, window
@@ -23,10 +24,8 @@ MAX_TAPS = 64
 
 
 @lowers("MaxPool")
-def max_pool(g: Graph, node: Node) -> Laid:
+def max_pool(g: Graph, node: Node) -> list[Laid]:
     value = node.input(0)
-    if len(node.outputs) > 1 and node.outputs[1].name:
-        raise Unsupported("the indices of the maxima", "use the first output only")
     dtype = computable(value.dtype, FLOAT)
     x = g.cast(images(g, value), dtype)
     over, out = _window(node)
@@ -34,7 +33,41 @@ def max_pool(g: Graph, node: Node) -> Laid:
         made = reduce(g.maximum, _taps(g, _extended(g, x, over, out, -math.inf), over, out))
     else:
         made = _pooled(g, "MAX_POOL_2D", x, over, out, -math.inf)
-    return unimaged(g, g.cast(made, value.dtype), value.rank)
+    results = [unimaged(g, g.cast(made, value.dtype), value.rank)]
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        places = _places(g, _taps(g, _extended(g, x, over, out, -math.inf), over, out), x, over, node)
+        results.append(unimaged(g, g.cast(places, np.int64), value.rank))
+    return results
+
+
+def _places(g: Graph, taps: list[Tensor], x: Tensor, over: Window, node: Node) -> Tensor:
+    """Where each maximum is first found in the tensor [n, c, spatial...] laid out in a row; int32."""
+    n, *spatial, c = x.shape
+    size = math.prod(spatial)
+    if n * c * size > np.iinfo(np.int32).max or (node.integer("storage_order") and len(spatial) != 2):
+        raise Unsupported("the indices of the maxima of so large a tensor", "use the first output only")
+    largest = reduce(g.maximum, taps)
+    found = [
+        g.select(g.compare("EQUAL", tap, largest), g.constant(at), g.constant(size, np.int32))
+        for tap, at in zip(taps, _tap_places(over, spatial, largest.shape[1:-1]), strict=True)
+    ]
+    first = reduce(g.minimum, found)
+    if node.integer("storage_order"):  # column by column; the first is still sought row by row
+        turned = np.append(np.arange(size).reshape(spatial[::-1]).T.reshape(-1), size)
+        first = g.op("GATHER", [g.constant(turned, np.int32), first], first.shape, np.int32, axis=0)
+    starts = np.arange(n * c, dtype=np.int32).reshape(n, *[1] * len(spatial), c) * size
+    return g.add(first, g.constant(starts, np.int32))
+
+
+def _tap_places(over: Window, spatial: Sequence[int], out: Shape) -> Iterator[Array]:
+    """Which element of the spatial axes in a row each tap sees, [1, out..., 1]; beyond them all: padding."""
+    for tap in itertools.product(*map(range, over.kernel)):
+        place, inside = np.zeros((), np.int32), np.ones((), np.bool_)
+        for axis, t in enumerate(tap):
+            at = np.arange(out[axis]) * over.strides[axis] + t * over.dilations[axis] - over.begin[axis]
+            place = place[..., None] * spatial[axis] + at
+            inside = inside[..., None] & (at >= 0) & (at < spatial[axis])
+        yield np.where(inside, place, math.prod(spatial)).astype(np.int32)[None, ..., None]
 
 
 @lowers("AveragePool")

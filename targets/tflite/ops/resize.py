@@ -46,6 +46,15 @@ def resize(g: Graph, node: Node) -> Laid:
     x = g.cast(g.tensor(value), computable(value.dtype, frozenset({"float32"})))
     for axis, rows in matrices.items():
         x = _along(g, x, axis, rows)
+    beyond = np.zeros((), np.bool_)
+    for axis, (size, new) in enumerate(zip(value.shape, out.shape, strict=True)):
+        where = (
+            positions(method.coordinates, size, new, scales[axis], region[axis]) if axis in matrices else 0
+        )
+        outside = np.broadcast_to((where < 0) | (where > size - 1), (new,))
+        beyond = beyond[..., None] | outside
+    if method.coordinates == "tf_crop_and_resize" and beyond.any():
+        x = g.select(g.constant(beyond), g.constant(node.real("extrapolation_value", 0.0), x.dtype), x)
     return g.cast(x, value.dtype), identity(value.rank)
 
 
@@ -114,8 +123,6 @@ def _region(node: Node) -> list[tuple[float, float]]:
     axes = _axes(node)
     for i, axis in enumerate(axes):
         whole[axis] = (float(given[i]), float(given[i + len(axes)]))
-        if min(whole[axis]) < 0 or max(whole[axis]) > 1:
-            raise Unsupported("a crop beyond the image", "use a region within 0 and 1")
     return whole
 
 

@@ -47,6 +47,7 @@ OUTSIDE = {
     "scattered elements": made("ScatterElements", [None, [1, 1], np.ones((1, 1), np.float32)], (3, 4)),
     "scattered places": made("ScatterND", [None, [1, 2], np.ones(1, np.float32)], (3, 4)),
     "axes": made("ReduceSum", [None, [1]], (3, 1)),
+    "elements of each row": made("GatherND", [None, [3, 1]], (3,), batch_dims=1),
     "an axis": made("CumSum", [None, []], (3, 4)),
     "paddings": made("Pad", [None, [4]], (3, 4)),
     "mirrored paddings": made("Pad", [None, [4]], (3, 4), mode="reflect"),
@@ -77,6 +78,35 @@ def test_a_length_beyond_the_axis_turns_the_axis_and_reads_nothing_behind_it() -
     source = made("ReverseSequence", [None, [3]], (3, 4), batch_axis=0, time_axis=1)
     for value in (4, 5, 2**32 + 2, 2**62):
         np.testing.assert_array_equal(lowered_runner(source).run(fed(source, value))["y"], TABLE[:, ::-1])
+
+
+def test_a_size_that_only_a_reader_tells_holds_or_the_run_fails() -> None:
+    nodes = [
+        helper.make_node("Range", ["start", "limit", "one"], ["r"]),
+        helper.make_node("Sqrt", ["r"], ["s"]),
+        helper.make_node("Reshape", ["s", "shape"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, []) for n in ("start", "limit")]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])]
+    constants = [numpy_helper.from_array(np.array([2, 3]), "shape")]
+    constants.append(numpy_helper.from_array(np.array(1, np.float32), "one"))
+    graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
+    runner = lowered_runner(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    )
+
+    def run(limit: float) -> NDArray[Any]:
+        given: dict[str, NDArray[Any]] = {
+            "start": np.array(1, np.float32),
+            "limit": np.array(limit, np.float32),
+        }
+        made: NDArray[Any] = runner.run(given)["y"]
+        return made
+
+    np.testing.assert_allclose(run(7), np.sqrt(np.arange(1, 7)).reshape(2, 3), rtol=1e-6)
+    for limit in (6, 8, 2):
+        with pytest.raises(SprueError):
+            run(limit)
 
 
 def fed(source: ModelProto, value: int) -> dict[str, NDArray[Any]]:
