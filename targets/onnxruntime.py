@@ -100,6 +100,7 @@ class OnnxRuntime:
     precisions: tuple[Precision, ...] = ("float32", "int8-dynamic", "int8-static", "int8-weights")
     settings: tuple[str, ...] = ("threads", "spinning", "optimization")
     settings_in_artifact: tuple[str, ...] = ()
+    int8_border: tuple[Precision, ...] = ()
     writes_description = False
 
     def available(self) -> Availability:

@@ -109,6 +109,7 @@ class OpenVino:
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static", "int8-weights")
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ("threads",)
+    int8_border: tuple[Precision, ...] = ()
     writes_description = False
 
     def available(self) -> Availability:

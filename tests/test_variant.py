@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ variants = st.builds(
     st.builds(Compression, shares, shares, st.sampled_from([0, 16])),
     st.just(()),
     st.builds(Settings, st.integers(1, 3), st.booleans(), st.sampled_from(OPTIMIZATIONS)),
+    st.sampled_from(["float32", "int8"]),
 )
 
 
@@ -33,7 +33,7 @@ def test_two_variants_of_one_name_are_one_variant(one: Variant, other: Variant) 
 
 @given(variants)
 def test_a_variant_comes_back_from_json(variant: Variant) -> None:
-    assert Variant.from_json(json.loads(json.dumps(asdict(variant)))) == variant
+    assert Variant.from_json(json.loads(json.dumps(variant.to_json()))) == variant
 
 
 def test_names_say_what_is_not_as_usual() -> None:
@@ -46,3 +46,4 @@ def test_names_say_what_is_not_as_usual() -> None:
         == "c-float32-pruned12.5-clustered16-2threads-spinning-graph-off"
     )
     assert small.on(Settings(2)).artifact_id == "c-float32-pruned12.5-clustered16"
+    assert Variant(TARGET, "c", "int8-static", border="int8").id == "c-int8-static-int8-border"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import sprue.targets
+from sprue.border import Border
 from sprue.errors import SprueError, did_you_mean
 from sprue.variant import Offer as Offer
 from sprue.variant import Variant as Variant
@@ -81,13 +82,14 @@ class Contract:
     Linux names them, with dashes. `engine`: what a compiled engine is bound to, such as
     {"compute-capability": "9.0"}; empty for what any device takes. `loader`: a Python file with
     `open_artifact(entry, contract)`, which ships beside the artifact and imports nothing of sprue; None where
-    Python does not load it.
+    Python does not load it. `border`: what each input and output is, where any became int8; else None.
     """
 
     runtime: Mapping[str, str]
     features: tuple[str, ...] = ()
     engine: Mapping[str, str] = field(default_factory=dict)
     loader: Path | None = None
+    border: Border | None = None
 
 
 def compatible(release: str) -> str:
@@ -174,6 +176,9 @@ class Backend(Protocol):
     """The fields of `Settings` that `load` reads; variants that differ in others are one."""
     settings_in_artifact: tuple[str, ...]
     """Those of them that `compile` writes into the artifact: only they enter its key."""
+    int8_border: tuple[Precision, ...]
+    """The precisions whose artifacts can take and give int8: `variant.border`. Their `contract` then says
+    what became of each input and output; what `load` gives still takes and gives the model's own types."""
     writes_description: bool
     """Whether `compile` writes what `sprue.description.read(model)` says into the artifact."""
 

@@ -37,10 +37,11 @@ def lay_contract(
         "schema": load.SCHEMA,
         "bundle": bundle,
         "target": described(variant.target),
-        "variant": {k: v for k, v in asdict(variant).items() if k != "target"},
+        "variant": {k: v for k, v in variant.to_json().items() if k != "target"},
         "requires": {"os": variant.target.os, "arch": variant.target.arch, **contract_json(made)},
         "tolerance": asdict(tolerance(choice, variant)),
         "entry": f"artifact/{entry}",
+        **({} if made.border is None else {"border": made.border.to_json()}),
         "files": {path.relative_to(place).as_posix(): file_digest(path) for path in files},
     }
     (place / load.CONTRACT).write_bytes(canonical(value) + b"\n")

@@ -5,7 +5,7 @@ What differs from run to run (times) is in `measurements`, and nowhere else: no 
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from sprue import __version__
@@ -128,7 +128,7 @@ def _variant(target: TargetBuild, tried: Tried) -> dict[str, Any]:
     selected = tried is target.kept
     return {
         "target": target.choice.target.id,
-        "how": {k: v for k, v in asdict(variant).items() if k != "target"},
+        "how": {k: v for k, v in variant.to_json().items() if k != "target"},
         "offered": tried.planned.why,
         "selected": selected,
         "why": why(result, [t.result for t in target.tried], target.choice.prefer)

@@ -10,7 +10,8 @@
 
 It is the same file in every bundle. What differs stands in contract.json: what must hold, and the sha256 of
 each file. How a runtime opens its artifact stands in runtime.py. Standard library only, Python 3.8 on; the
-runtime is imported last. sprue itself imports `unmet` and `this_machine` from here, to choose and to refuse.
+runtime is imported last. sprue itself imports `unmet` and `this_machine` from here, to choose and to refuse,
+`integers` and `reals` to run what it judges.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class ContractError(RuntimeError):
 def load(folder: os.PathLike[str] | None = None) -> Run:
     """Check the contract and every file, then open the artifact in `folder` (default: beside this file).
 
-    The answer maps the model's inputs by name, [samples, ...], to its outputs. Raises ContractError.
+    The answer maps the model's inputs by name, [samples, ...], to its outputs, in the model's own types. If
+    the artifact takes or gives int8 (`border` of contract.json), real numbers are quantized on the way in and
+    integers are made real on the way out; what comes in as int8 goes in as it is. Raises ContractError.
     """
     place = Path(folder) if folder is not None else Path(__file__).resolve().parent
     contract = read_contract(place)
@@ -70,7 +73,40 @@ def load(folder: os.PathLike[str] | None = None) -> Run:
     finally:
         sys.dont_write_bytecode = before
     opened: Run = module.open_artifact(place / contract["entry"], contract)
-    return opened
+    border = contract.get("border")
+    if border is None:
+        return opened
+    return lambda inputs: reals(opened(integers(inputs, border["inputs"])), border["outputs"])
+
+
+def integers(arrays: Mapping[str, Any], edges: Mapping[str, Any]) -> Json:
+    """Real numbers as int8, of those arrays that have a `scale` in `edges` and are no int8 already.
+
+    As ONNX's QuantizeLinear: divided in float32, rounded half to even, clipped. Raises ValueError for NaN.
+    """
+    import numpy as np
+
+    made = dict(arrays)
+    for name, edge in edges.items():
+        if "scale" not in edge or name not in made or made[name].dtype == np.int8:
+            continue
+        steps = np.rint(np.asarray(made[name], np.float32) / np.float32(edge["scale"]))
+        if np.isnan(steps).any():
+            raise ValueError(f"the input '{name}' holds NaN, which int8 cannot")
+        made[name] = np.clip(steps + np.float32(edge["zero_point"]), -128, 127).astype(np.int8)
+    return made
+
+
+def reals(arrays: Mapping[str, Any], edges: Mapping[str, Any]) -> Json:
+    """int8 as the float32 that it stands for, of those arrays that have a `scale` in `edges`."""
+    import numpy as np
+
+    made = dict(arrays)
+    for name, edge in edges.items():
+        if "scale" in edge and name in made:
+            steps = made[name].astype(np.float32) - np.float32(edge["zero_point"])
+            made[name] = steps * np.float32(edge["scale"])
+    return made
 
 
 def read_contract(folder: Path) -> Json:

@@ -259,7 +259,7 @@ class _Steps:
         return f"{self.made.recipe.name}/{variant.target.id}/{variant.id}/{step}"
 
     def _check(self, model: Output) -> Action:
-        params = {"variant": asdict(self.artifact)}
+        params = {"variant": self.artifact.to_json()}
         name = self._name(self.artifact, "check")
         return _action(name, "check_variant", {"model": model}, params, _tools(self.variant))
 
@@ -376,7 +376,7 @@ def parity(made: Plan, kept: Mapping[str, Planned], output: str) -> Action:
 def _variant_params(variant: Variant) -> dict[str, Any]:
     """The variant without what changes nothing in the artifact: limits, words, clock and runner labels."""
     target = replace(variant.target, description="", limit_ram=None, limit_flash=None, clock=None, runner=())
-    return {"variant": asdict(replace(variant, target=target))}
+    return {"variant": replace(variant, target=target).to_json()}
 
 
 def _tools(variant: Variant) -> Mapping[str, str]:

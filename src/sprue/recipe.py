@@ -24,7 +24,7 @@ from sprue.recipe_files import read_recipe
 from sprue.target import Target, read_target, refuse_name
 from sprue.target_file import LimitFile, Strict
 from sprue.toml import Document, Key, read_toml, validate
-from sprue.variant import OPTIMIZATIONS, SETTINGS, Optimization, Variant
+from sprue.variant import OPTIMIZATIONS, SETTINGS, BorderType, Optimization, Variant
 
 Preference = Literal["latency", "size", "metric", "cost"]
 
@@ -130,6 +130,9 @@ class ChoiceFile(Strict):
     spinning: Switches | None = Field(None, description="threads wait without sleeping; default: false")
     optimization: Optimizations | None = Field(
         None, description='of the graph, by the runtime while it loads; default: "all"'
+    )
+    border: BorderType | None = Field(
+        None, description="int8: integers in and out, where the graph quantizes"
     )
     prune: Shares | None = Field(None, description="of the channels; tried beside the whole network")
     sparsity: Shares | None = Field(None, description="of the weights set to zero; tried beside none")
@@ -367,8 +370,9 @@ def _choice(target: Target, values: Values, origins: dict[str, tuple[Any, str]])
         tuple(pick("threads", [1])),
         tuple(pick("spinning", None) or [False]),
         tuple(pick("optimization", None) or ["all"]),
+        pick("border", None) or "float32",
     )
-    refuse_impossible(target, space, {k: origin(k) for k in ("backend", "precision", *SETTINGS)})
+    refuse_impossible(target, space, {k: origin(k) for k in ("backend", "precision", "border", *SETTINGS)})
     limits = {}
     for key, limit in (("ram", target.limit_ram), ("flash", target.limit_flash)):
         limits[key] = pick(f"limit.{key}", limit, f"targets/{name}.toml")

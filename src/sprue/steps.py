@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sprue import data, description, graph, source
 from sprue.backend import Pass, Variant, find
+from sprue.border import IN_VAIN, REMEDY
 from sprue.canonical import canonical
 from sprue.description import Description
 from sprue.errors import CheckError, SprueError
@@ -161,6 +162,8 @@ def compile_variant(inputs: Inputs, params: Params, out: Path) -> None:
     entry = backend.entry(variant)
     if not (out / entry).is_file():
         raise SprueError(f"backend '{variant.backend}' reported success but made no {entry}")
+    if variant.border == "int8" and backend.contract(out, variant).border is None:
+        raise CheckError(IN_VAIN, remedy=REMEDY)
 
 
 def verify_variant(inputs: Inputs, params: Params, out: Path) -> None:

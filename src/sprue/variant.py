@@ -7,13 +7,14 @@ so variants that differ in nothing else share one artifact.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from sprue.target import Precision, Target
 
 Optimization = Literal["all", "extended", "basic", "off"]
 OPTIMIZATIONS: tuple[Optimization, ...] = get_args(Optimization)
+BorderType = Literal["float32", "int8"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Compression:
 @dataclass(frozen=True)
 class Variant:
     """`float_layers`: nodes of the simplified model, by name, that an int8 precision leaves in float; of
-    int8-weights the weights that it stores in half precision.
+    int8-weights the weights that it stores in half precision. `border`: "int8" makes integers of the inputs
+    and outputs that the graph quantizes (border.py); else they are as the model has them.
     """
 
     target: Target
@@ -73,6 +75,7 @@ class Variant:
     compression: Compression = Compression()
     float_layers: tuple[str, ...] = ()
     settings: Settings = Settings()
+    border: BorderType = "float32"
 
     @property
     def id(self) -> str:
@@ -90,15 +93,21 @@ class Variant:
         if self.float_layers:
             stem = "int8-weights-half" if precision == "int8-weights" else "int8-mixed"
             precision = f"{stem}{len(self.float_layers)}"
-        return "-".join([self.backend, precision, *self.compression.words()])
+        border = ["int8-border"] if self.border == "int8" else []
+        return "-".join([self.backend, precision, *border, *self.compression.words()])
 
     def on(self, settings: Settings) -> Variant:
         """The same artifact, run otherwise."""
         return replace(self, settings=settings)
 
+    def to_json(self) -> dict[str, Any]:
+        """Without a border that is the model's own."""
+        made = asdict(self)
+        return made if self.border == "int8" else {k: v for k, v in made.items() if k != "border"}
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Variant:
-        """From what `dataclasses.asdict` made, by way of JSON."""
+        """From what `to_json` made."""
         plain = {**data, "target": Target.from_json(data["target"])}
         plain["compression"] = Compression(**data["compression"])
         plain["settings"] = Settings(**data["settings"])

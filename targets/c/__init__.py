@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from sprue.targets._findings import execution
 
-from sprue.backend import Availability, Contract, Finding, Offer, Pass, Prediction, Variant
+from sprue.backend import Availability, Contract, Finding, Offer, Pass, Prediction, Runner, Variant
+from sprue.border import at_border
 from sprue.errors import SprueError
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from sprue.backend import Samples
     from sprue.facts import Facts
     from sprue.target import Precision, Target
-
-    from .device import Device
-    from .host import HostLibrary
 
 INSTALL = "pip install 'sprue[embedded]'"
 
@@ -43,6 +41,7 @@ class CBackend:
     precisions: tuple[Precision, ...] = ("float32", "int8-static")
     settings: tuple[str, ...] = ()
     settings_in_artifact: tuple[str, ...] = ()
+    int8_border: tuple[Precision, ...] = ("int8-static",)
     writes_description = False
 
     def available(self) -> Availability:
@@ -88,7 +87,7 @@ class CBackend:
 
         shaped = shaping()
         if variant.precision == "int8-static":
-            static = QuantizeStatic(float_outputs=True, exclude=variant.float_layers)
+            static = QuantizeStatic(float_outputs=variant.border != "int8", exclude=variant.float_layers)
             return (*shaped, static, QuantizeRecurrent())
         return shaped
 
@@ -106,33 +105,47 @@ class CBackend:
         return prepare(model, variant, self.passes(variant), calibration)
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
+        from sprue.border import integers
+        from sprue.passes.int8_border import int8_border
+
         from .artifact import write_artifact
         from .check import lowered_for
         from .emit import emit
         from .machine import machine
 
         processor = machine(variant.target)
+        border = None
+        if variant.border == "int8":
+            model, border = int8_border(model)
+            calibration = integers(calibration, border)
         program, findings = lowered_for(model, variant.target)
         if program is None:
             first = findings[0]
             where = f"node '{first.node}' ({first.op})" if first.node else ""
             raise SprueError(first.reason, where=where, remedy=first.remedy)
-        write_artifact(out, model, program, emit(program), variant, processor, calibration)
+        source = emit(program, border=border)
+        write_artifact(out, model, program, source, variant, processor, calibration)
 
-    def load(self, artifact: Path, variant: Variant) -> Device | HostLibrary:
+    def load(self, artifact: Path, variant: Variant) -> Runner:
         """On a microcontroller's emulator, or on this machine if it is of the target's kind."""
         from . import device, host
 
         if self._hosted(variant):
-            return host.load(artifact, variant.target, native=execution(_needing(variant)) == "native")
-        return device.load(artifact, variant.target)
+            native = execution(_needing(variant)) == "native"
+            library = host.load(artifact, variant.target, native=native)
+            return at_border(library, library.border)
+        board = device.load(artifact, variant.target)
+        return at_border(board, board.border)
 
     def entry(self, variant: Variant) -> str:
         return "libmodel.so" if self._hosted(variant) else "firmware.elf"
 
     def contract(self, artifact: Path, variant: Variant) -> Contract:
+        from .artifact import read_report
+
         loader = Path(__file__).with_name("deployed.py") if self._hosted(variant) else None
-        return Contract({}, _needing(variant).target.features, loader=loader)
+        border = read_report(artifact).border if variant.border == "int8" else None
+        return Contract({}, _needing(variant).target.features, loader=loader, border=border)
 
     def _hosted(self, variant: Variant) -> bool:
         from .machine import machine

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from sprue.backend import Variant
+from sprue.border import Border, read_border
 from sprue.canonical import canonical, read_json
 from sprue.errors import SprueError
 
 from . import firmware, library
 from .emit import Port, Source, render, runtime_functions
-from .golden import Golden, golden_vectors, tolerance
+from .golden import STEPS, Golden, golden_vectors, tolerance
 from .literals import c_array, c_float
 from .lower import Program
 from .machine import Machine
@@ -52,6 +53,8 @@ def write_runnable(out: Path, program: Program, source: Source, variant: Variant
     else:
         image = firmware.write_firmware(out, source, variant.target, machine)
         report |= {"flash": image.flash, "static_ram": image.ram}
+    if source.border is not None:
+        report["border"] = source.border.to_json()
     report["flash"] = {"bytes": report["flash"], "weights": source.constants_bytes}
     (out / REPORT).write_bytes(canonical(report) + b"\n")
 
@@ -59,13 +62,15 @@ def write_runnable(out: Path, program: Program, source: Source, variant: Variant
 @dataclass(frozen=True)
 class Reported:
     """`steps`: node and operator of each call that `run` makes, in order. `arena`: its bytes; `bound`: those
-    that no plan could do without. `interface`: of a host's library; a firmware describes itself.
+    that no plan could do without. `interface`: of a host's library; a firmware describes itself. `border`:
+    where any of it became int8.
     """
 
     steps: tuple[tuple[str, str], ...]
     arena: int
     bound: int
     interface: library.Interface | None = None
+    border: Border | None = None
 
 
 def read_report(artifact: Path) -> Reported:
@@ -76,8 +81,10 @@ def read_report(artifact: Path) -> Reported:
         steps = tuple((str(s["node"]), str(s["op"])) for s in report["steps"])
         arena, bound = (int(report["arena"][key]) for key in ("bytes", "lower_bound"))
         described = report.get("interface")
-        return Reported(steps, arena, bound, library.read_interface(described) if described else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        interface = library.read_interface(described) if described else None
+        border = read_border(report["border"]) if "border" in report else None
+        return Reported(steps, arena, bound, interface, border)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SprueError(
             f"the report on the artifact is missing or damaged ({error})",
             where=str(path),
@@ -89,11 +96,13 @@ def _selftest(model: ModelProto, source: Source, golden: Golden, *, quantized: b
     def described(port: Port, kind: str, values: NDArray[np.generic]) -> dict[str, object]:
         limit = tolerance(model, port.name, values, quantized=quantized) if kind == "output" else None
         half = values.dtype == np.float16
+        whole = kind == "output" and port.edge is not None
+        allowed = None if limit is None else c_float(limit)
         return {
             "kind": kind, "symbol": port.symbol, "type": port.type, "count": max(port.value.size, 1),
             "texts": [c_array(v) for v in values],
-            "tolerance": None if limit is None else c_float(limit),
-            "compared": "float" if half else port.type,
+            "tolerance": str(STEPS) if whole else allowed,
+            "compared": "float" if half else "int32_t" if whole else port.type,
             "got": "sprue_from_half(got)" if half else "got",
             "want": "sprue_from_half(want)" if half else "want",
         }  # fmt: skip

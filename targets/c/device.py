@@ -53,7 +53,10 @@ def load(artifact: Path, target: Target) -> Device:
 
 
 class Device:
-    """A firmware on an emulated processor, batch 1; `run` loops over the samples."""
+    """A firmware on an emulated processor, batch 1; `run` loops over the samples, in the firmware's types.
+
+    `border`: which of them became int8; None if none.
+    """
 
     def __init__(
         self, firmware: Firmware, emulator: Emulator, reported: Reported, by: str,
@@ -65,6 +68,7 @@ class Device:
         self._firmware = firmware
         self._emulator = emulator
         self._reported = reported
+        self.border = reported.border
 
     def run(self, inputs: Samples) -> dict[str, NDArray[np.generic]]:
         """[samples, ...] in and out. Raises CheckError when the firmware crashes or hangs."""

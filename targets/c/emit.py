@@ -15,6 +15,8 @@ from pathlib import Path
 
 import jinja2
 
+from sprue.border import Border, Edge
+
 from .literals import c_array, c_float, c_type, comment, identifier
 from .lower import Program
 from .nodes import Array, Flash, Read, Scratch, Value, Write
@@ -43,12 +45,15 @@ class Constant:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the model as C shows it. `place`: the C expression of its address."""
+    """An input or output of the model as C shows it. `place`: the C expression of its address. `edge`: what
+    it is where it became int8.
+    """
 
     name: str
     symbol: str
     value: Value
     place: str
+    edge: Edge | None = None
 
     @property
     def type(self) -> str:
@@ -65,9 +70,10 @@ class Source:
     arena_bytes: int
     constants_bytes: int
     kernels: int
+    border: Border | None = None
 
 
-def emit(program: Program, prefix: str = "model") -> Source:
+def emit(program: Program, prefix: str = "model", border: Border | None = None) -> Source:
     """Deterministic: the same program gives the same text. `prefix` begins every public name."""
     taken: set[str] = set()
     functions, names = _functions(program)
@@ -77,8 +83,9 @@ def emit(program: Program, prefix: str = "model") -> Source:
         arguments = ", ".join(place[index, i] for i in range(len(placed.call.arguments)))
         label = comment(f"{placed.node.name}: {placed.node.op}")
         calls.append({"text": f"{names[index]}({arguments});", "label": label})
-    inputs = _ports(program, program.graph.inputs, prefix, place)
-    outputs = _ports(program, program.graph.outputs, prefix, place)
+    sides = border or Border()
+    inputs = _ports(program, program.graph.inputs, prefix, place, sides.inputs)
+    outputs = _ports(program, program.graph.outputs, prefix, place, sides.outputs)
     body = "\n".join(functions)
     runtime = runtime_functions(body)
     shared = {
@@ -94,7 +101,8 @@ def emit(program: Program, prefix: str = "model") -> Source:
         ),
     }
     total = int(sum(c.data.nbytes for c in constants))
-    return Source(files, inputs, outputs, max(program.plan.bytes, 8), total, len(functions))
+    whole = border if border is not None and border.int8 else None
+    return Source(files, inputs, outputs, max(program.plan.bytes, 8), total, len(functions), whole)
 
 
 def render(template: str, params: Mapping[str, object]) -> str:
@@ -203,12 +211,15 @@ def _tensor(
 
 
 def _ports(
-    program: Program, names: tuple[str, ...], prefix: str, place: Mapping[tuple[int, int], str]
-) -> tuple[Port, ...]:
+    program: Program, names: tuple[str, ...], prefix: str, place: Mapping[tuple[int, int], str],
+    edges: Mapping[str, Edge],
+) -> tuple[Port, ...]:  # fmt: skip
     taken: set[str] = set()
     ports = []
     for position, name in enumerate(names):
         offset = program.offset(name)
         where = place[-1, position] if offset is None else f"{prefix.upper()}_AT({offset})"
-        ports.append(Port(name, identifier(name, taken), program.graph.values[name], where))
+        edge = edges.get(name)
+        edge = None if edge is None or edge.scale is None else edge
+        ports.append(Port(name, identifier(name, taken), program.graph.values[name], where, edge))
     return tuple(ports)

@@ -19,6 +19,8 @@ from sprue.graph import inputs
 Runs = Callable[[Mapping[str, NDArray[np.generic]]], Mapping[str, NDArray[np.generic]]]
 """Tensor name -> array of all inputs to the same of all outputs."""
 SAMPLES = 4
+STEPS = 2
+"""By how many int8 steps an output may differ."""
 MOST_BYTES = 64 * 1024
 """Of all golden inputs together: they are C text that a person may open."""
 
@@ -126,5 +128,5 @@ def tolerance(
         from sprue.graph import weights
 
         scale = weights(model).get(maker.input[1])
-        steps = 2.0 * float(scale.max()) if scale is not None else 0.0
+        steps = STEPS * float(scale.max()) if scale is not None else 0.0
     return max(steps * 1.001, 0.02 * largest)

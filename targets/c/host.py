@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprue.backend import Operator, Profile
+from sprue.border import Border
 from sprue.canonical import file_digest
 from sprue.errors import SprueError
 from sprue.target import Target
@@ -45,7 +46,9 @@ def load(artifact: Path, target: Target, *, native: bool) -> HostLibrary | Devic
         raise SprueError("the library is for another processor", remedy="build it for this target")
     interface = _checked(artifact / LIBRARY, reported.interface, shared)
     if native:
-        return HostLibrary(artifact / LIBRARY, interface, _profile(shared, reported), "native")
+        return HostLibrary(
+            artifact / LIBRARY, interface, _profile(shared, reported), "native", reported.border
+        )
     if processor.unicorn is not None and unicorn_core.available():
         firmware = _firmware(shared, reported, interface)
         core = unicorn_core.UnicornCore(firmware, processor)
@@ -53,7 +56,8 @@ def load(artifact: Path, target: Target, *, native: bool) -> HostLibrary | Devic
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(artifact / "src", Path(folder) / "src")
         write_library(Path(folder), machine(_here(target)))
-        return HostLibrary(Path(folder) / LIBRARY, interface, _profile(shared, reported), "stand-in")
+        copy = Path(folder) / LIBRARY
+        return HostLibrary(copy, interface, _profile(shared, reported), "stand-in", reported.border)
 
 
 def profile(artifact: Path) -> Profile:
@@ -70,11 +74,15 @@ def _profile(shared: SharedObject, reported: Reported) -> Profile:
 
 
 class HostLibrary:
-    """A library in this process, one sample at a time."""
+    """A library in this process, one sample at a time. `border` as `Device` has it."""
 
-    def __init__(self, path: Path, interface: Interface, profile: Profile, execution: Execution) -> None:
+    def __init__(
+        self, path: Path, interface: Interface, profile: Profile, execution: Execution,
+        border: Border | None = None,
+    ) -> None:  # fmt: skip
         """`profile`: of the artifact, for which the library at `path` may only stand in."""
         self.execution = execution
+        self.border = border
         self._profile = profile
         self._inputs = [_port(p, 0) for p in interface.inputs]
         try:

@@ -16,7 +16,9 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from sprue.backend import Pass, Prediction, Profile, Variant
+from sprue.backend import Finding, Pass, Prediction, Profile, Variant
+from sprue.border import IN_VAIN, REMEDY, Border
+from sprue.passes.int8_border import int8_border
 
 from . import host, limits, unicorn_core
 from .artifact import write_runnable
@@ -47,11 +49,17 @@ def prepare(
     few = {name: array[:MOST_SAMPLES] for name, array in calibration.items()}
     for change in passes:
         model = change.apply(model, few)
+    border = None
+    if variant.border == "int8":
+        model, border = int8_border(model)
+        if not border.int8:
+            vain = Finding("precision", "", "", IN_VAIN, REMEDY)
+            return lambda: Prediction(Profile(), (vain,))
     program, findings = lowered_for(model, variant.target)
     if program is None:
         return lambda: Prediction(Profile(), tuple(findings))
     known: Program = program
-    return lambda: _predict(known, variant, _notes(passes, calibration))
+    return lambda: _predict(known, border, variant, _notes(passes, calibration))
 
 
 def _notes(passes: tuple[Pass, ...], calibration: Samples) -> dict[str, str]:
@@ -61,7 +69,9 @@ def _notes(passes: tuple[Pass, ...], calibration: Samples) -> dict[str, str]:
     return {"calibration": f"with {MOST_SAMPLES} of {count} samples: the code may differ by a few bytes"}
 
 
-def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Prediction:
+def _predict(
+    program: Program, border: Border | None, variant: Variant, notes: Mapping[str, str]
+) -> Prediction:
     quantized = variant.precision != "float32"
     least = limits.Need(program.plan.bytes, limits.weight_bytes(program), program.blocks, least=True)
     found = limits.findings(program, least, variant.target, quantized=quantized)
@@ -70,8 +80,9 @@ def _predict(program: Program, variant: Variant, notes: Mapping[str, str]) -> Pr
     # The compiler is a process of its own: while it works, this one imports the emulator.
     Thread(target=unicorn_core.warm_up).start()
     with tempfile.TemporaryDirectory(prefix="sprue-predict-") as folder:
-        write_runnable(Path(folder), program, emit(program), variant, machine(variant.target))
+        write_runnable(Path(folder), program, emit(program, border=border), variant, machine(variant.target))
         told = _profile(Path(folder), variant)
+        told = told if border is None else border.noted(told)
     assert told.flash is not None
     assert told.ram is not None
     need = limits.Need(told.ram, told.flash, program.blocks)

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sprue.border import Edge
+
 from .emit import Port, Source, render
 from .literals import comment
 from .machine import Machine
@@ -56,6 +58,7 @@ class JavaPort:
     shape: str
     count: int
     java: str
+    edge: Edge | None = None
 
     @property
     def jni(self) -> str:
@@ -133,4 +136,7 @@ def _port(kind: str, port: Port, taken: set[str]) -> JavaPort:
         symbol += "_"
     taken.add(symbol)
     dtype, shape = port.value.dtype.name, str(list(port.value.shape))
-    return JavaPort(kind, comment(port.name), port.symbol, symbol, dtype, shape, port.value.size, JAVA[dtype])
+    count = port.value.size
+    return JavaPort(
+        kind, comment(port.name), port.symbol, symbol, dtype, shape, count, JAVA[dtype], port.edge
+    )

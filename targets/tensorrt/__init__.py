@@ -37,6 +37,7 @@ class TensorRT:
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-static")
     settings: tuple[str, ...] = ()
     settings_in_artifact: tuple[str, ...] = ()
+    int8_border: tuple[Precision, ...] = ()
     writes_description = False
 
     def available(self) -> Availability:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from onnx import ModelProto
 
 from sprue import description
 from sprue.backend import Availability, Contract, Finding, Offer, Pass, Runner, Variant, compatible
+from sprue.border import Border, at_border, read_border
 from sprue.canonical import canonical, digest, read_json
 from sprue.errors import CheckError, SprueError
 from sprue.graph import inputs
@@ -49,6 +52,7 @@ class Tflite:
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8-dynamic", "int8-static")
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ()
+    int8_border: tuple[Precision, ...] = ("int8-static",)
     writes_description = True
 
     def available(self) -> Availability:
@@ -103,6 +107,7 @@ class Tflite:
         """Write `model.tflite`, `report.json` and the projects. Raises CheckError for what is not lowered."""
         from . import project, tflite_runtime
         from .artifact import contents
+        from .int8_border import int8_border
         from .metadata import label_files, metadata, with_files
         from .run import interpreter
 
@@ -117,21 +122,27 @@ class Tflite:
         said = description.read(model)
         borders = ([_spec(t) for t in side] for side in (lowered.inputs, lowered.outputs))
         data = _built(lowered, variant, calibration, floats, metadata(said, *borders))
+        border = None
+        if variant.border == "int8":
+            data, border = int8_border(data)
+            border = border if border.int8 else None
         labels = label_files(said)
         data = with_files(data, labels)
         held = contents(data, ENTRY)
-        _agree(held, lowered)
+        _agree(held, lowered, border)
         interpreter(data, variant.settings.threads, ENTRY)
         (out / ENTRY).write_bytes(data)
         for name, text in labels.items():
             (out / name).write_bytes(text)
         report = _report(data, held, variant) | {"batch": f"1: {single}" if single else "any"}
+        report |= {} if border is None else {"border": border.to_json()}
         without = project.write_project(
             out,
             said,
             held.inputs,
             held.outputs,
             project.OLD if tflite_runtime.FEATURE in variant.target.features else project.LITERT,
+            border=border or Border(),
             precision=variant.precision,
             sha256=str(report["sha256"]),
             size=len(data),
@@ -147,13 +158,12 @@ class Tflite:
         path = artifact / ENTRY
         data = _read(path)
         held = contents(data, str(path))
-        _untouched(data, artifact / REPORT)
+        border = _untouched(data, artifact / REPORT)
         phone = variant.precision if variant.target.arch == emulated.ARCH else None
         if tflite_runtime.FEATURE in variant.target.features:
-            return tflite_runtime.TfliteRuntimeRunner(
-                data, held, variant.settings.threads, str(path), phone=phone
-            )
-        return LiteRtRunner(data, held, variant.settings.threads, str(path), phone=phone)
+            old = tflite_runtime.TfliteRuntimeRunner
+            return at_border(old(data, held, variant.settings.threads, str(path), phone=phone), border)
+        return at_border(LiteRtRunner(data, held, variant.settings.threads, str(path), phone=phone), border)
 
     def entry(self, variant: Variant) -> str:
         return ENTRY
@@ -166,7 +176,8 @@ class Tflite:
         runtime = {"ai-edge-litert": compatible(version("ai-edge-litert"))}
         if FEATURE in variant.target.features:
             runtime = {"tflite-runtime": OLD_RUNTIME}
-        return Contract(runtime, features, loader=LOADER)
+        border = _told(artifact / REPORT)[1] if variant.border == "int8" else None
+        return Contract(runtime, features, loader=LOADER, border=border)
 
 
 def _for_any_batch(model: ModelProto, lowered: Lowered) -> tuple[Lowered, str]:
@@ -254,7 +265,7 @@ def _built(
         per_tensor=tflite_runtime.FEATURE in variant.target.features,
         narrow=quantize.narrow_embeddings(lowered.outputs),
         products=quantize.constant_products(lowered.outputs),
-        floating=quantize.last_layers(lowered.outputs),
+        floating=quantize.last_layers(lowered.outputs) if variant.border != "int8" else (),
         floats=quantize.results_of(lowered.outputs, float_nodes),
         metadata=metadata,
     )
@@ -273,13 +284,21 @@ def _spec(tensor: Any) -> Any:
     return TensorSpec(tensor.name, tensor.dtype, tensor.shape)
 
 
-def _agree(held: Contents, lowered: Lowered) -> None:
-    """The border of the file is the model's own: names, dtypes and shapes."""
-    for ours, theirs in ((lowered.inputs, held.inputs), (lowered.outputs, held.outputs)):
-        if [_spec(t) for t in ours] != list(theirs):
+def _agree(held: Contents, lowered: Lowered, border: Border | None) -> None:
+    """The border of the file is the model's own, but for what became int8: names, dtypes and shapes."""
+    edges = border or Border()
+    for ours, theirs, changed in (
+        (lowered.inputs, held.inputs, edges.inputs),
+        (lowered.outputs, held.outputs, edges.outputs),
+    ):
+        wanted = [_spec(t) for t in ours]
+        wanted = [
+            replace(s, dtype=np.dtype(changed[s.name].dtype)) if s.name in changed else s for s in wanted
+        ]
+        if wanted != list(theirs):
             raise CheckError(
                 f"the artifact takes or gives {', '.join(map(str, theirs))} where the model has "
-                f"{', '.join(str(_spec(t)) for t in ours)}",
+                f"{', '.join(map(str, wanted))}",
                 remedy="this is a bug of sprue: please report it",
             )
 
@@ -311,18 +330,24 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _untouched(data: bytes, report: Path) -> None:
-    """Raises CheckError when the report is missing or speaks of other bytes."""
-    try:
-        told = read_json(report)
-        expected = told["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckError(
-            "the report on the artifact is missing or damaged", where=str(report), remedy="build it again"
-        ) from error
+def _untouched(data: bytes, report: Path) -> Border | None:
+    """What the report says of the border. Raises CheckError when it is missing or speaks of other bytes."""
+    expected, border = _told(report)
     if expected != digest(data):
         raise CheckError(
             "the file is not the one that was built",
             where=str(report.with_name(ENTRY)),
             remedy="build it again",
         )
+    return border
+
+
+def _told(report: Path) -> tuple[str, Border | None]:
+    """The digest of the file and its border, as the report has them."""
+    try:
+        told = read_json(report)
+        return str(told["sha256"]), read_border(told["border"]) if "border" in told else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckError(
+            "the report on the artifact is missing or damaged", where=str(report), remedy="build it again"
+        ) from error

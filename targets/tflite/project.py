@@ -11,13 +11,16 @@ package, in the folder of the assets and in the name of the pod, so that an app 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sprue.border import Border, Edge
 from sprue.description import Description, Meaning
 from sprue.graph import TensorSpec
 
@@ -38,7 +41,19 @@ SWIFT_WORDS = (
 KOTLIN_WORDS = ("fun", "interface", "null", "object", "package", "this", "typeof", "val", "when")
 OF_TEMPLATES = (
     *("ASSETS", "Bundle", "Data", "Failure", "Interpreter", "Model", "Outputs", "SHA256", "String", "buffer"),
-    *("close", "context", "file", "interpreter", "it", "mapped", "numbers", "options", "require", "resource"),
+    *(
+        "close",
+        "context",
+        "file",
+        "integers",
+        "interpreter",
+        "it",
+        "mapped",
+        "numbers",
+        "options",
+        "require",
+        "resource",
+    ),
     *("run", "sha256", "threads"),
 )
 WORDS = frozenset({*SWIFT_WORDS, *KOTLIN_WORDS, *OF_TEMPLATES})
@@ -100,6 +115,7 @@ class Port:
     shape: tuple[int, ...]
     dtype: str
     meaning: Meaning
+    edge: Edge | None = None
 
     @property
     def kind(self) -> Kind:
@@ -130,6 +146,12 @@ class Port:
     def swift_argument(self) -> str:
         return f"{self.symbol}: [{self.kind.swift}]"
 
+    @property
+    def scale(self) -> str:
+        """Of a port that is int8: the shortest decimal that reads back as the same float32."""
+        assert self.edge is not None
+        return str(np.float32(self.edge.scale))
+
     def comment(self, indent: str) -> str:
         return f"{indent}/** {self.words} */"
 
@@ -151,6 +173,8 @@ class Port:
         parts += [f"in {said.unit}"] if said.unit else []
         if said.mean:
             parts.append(f"(raw - {list(said.mean)}) / {list(said.std)}")
+        if self.edge is not None:
+            parts.append(f"a real number is {self.scale} * (integer - ({self.edge.zero_point}))")
         return commentable("; ".join(parts))
 
 
@@ -161,6 +185,7 @@ def write_project(
     outputs: Sequence[TensorSpec],
     runtime: Runtime,
     *,
+    border: Border,
     precision: str,
     sha256: str,
     size: int,
@@ -170,8 +195,8 @@ def write_project(
     if strange:
         return f"TFLite's Java and Swift interfaces have no {strange[0].dtype.name}: '{strange[0].name}'"
     taken = set(WORDS)
-    fed = [_port("input", i, s, said.inputs.get(s.name), taken) for i, s in enumerate(inputs)]
-    made = [_port("output", i, s, said.outputs.get(s.name), taken) for i, s in enumerate(outputs)]
+    fed = [_port("input", i, s, said.inputs, border.inputs, taken) for i, s in enumerate(inputs)]
+    made = [_port("output", i, s, said.outputs, border.outputs, taken) for i, s in enumerate(outputs)]
     name = re.sub(r"[^a-z0-9]+", "_", said.name.lower()).strip("_") or "model"
     name = name if name[0].isalpha() and name not in WORDS else f"model_{name}"
     module = "Sprue" + "".join(part.capitalize() for part in name.split("_"))
@@ -211,14 +236,20 @@ def quotable(text: str) -> str:
     return re.sub(r"""[^ -~]|["'\\$#]""", "?", text)
 
 
-def _port(kind: str, index: int, spec: TensorSpec, meaning: Meaning | None, taken: set[str]) -> Port:
+def _port(
+    kind: str, index: int, spec: TensorSpec, said: Mapping[str, Meaning], edges: Mapping[str, Edge],
+    taken: set[str],
+) -> Port:  # fmt: skip
     symbol = re.sub(r"[^A-Za-z0-9]+", "_", spec.name).strip("_")
     symbol = symbol if symbol[:1].isalpha() else f"tensor_{symbol}".rstrip("_")
     while symbol in taken or f"{symbol}Labels" in taken or re.fullmatch(r"(in|out)put\d+Buffer", symbol):
         symbol += "_"
     taken |= {symbol, f"{symbol}Labels"}
     shape = tuple(d or 1 for d in spec.shape)
-    return Port(symbol, f"{kind}{index}Buffer", spec.name, shape, spec.dtype.name, meaning or Meaning())
+    edge = edges.get(spec.name)
+    edge = None if edge is None or edge.scale is None else edge
+    meaning = said.get(spec.name, Meaning())
+    return Port(symbol, f"{kind}{index}Buffer", spec.name, shape, spec.dtype.name, meaning, edge)
 
 
 @cache

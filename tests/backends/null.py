@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sprue.backend import Availability, Contract, Finding, Offer, Operator, Pass, Profile, Variant, compatible
-from sprue.target import PRECISIONS, Target
+from sprue.target import PRECISIONS, Precision, Target
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class Null:
     precisions = PRECISIONS
     settings: tuple[str, ...] = ("threads",)
     settings_in_artifact: tuple[str, ...] = ()
+    int8_border: tuple[Precision, ...] = ()
     writes_description = False
 
     def available(self) -> Availability:

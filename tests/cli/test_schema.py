@@ -99,6 +99,8 @@ RECIPES: list[tuple[dict[str, Any], bool]] = [
     ({"target": {"x": {"prefer": "size"}}}, True),
     ({"target": {"x": {"prefer": ["size"]}}}, False),
     ({"target": {"x": {"threads": 0}}}, False),
+    ({"target": {"x": {"border": "int8"}}}, True),
+    ({"target": {"x": {"border": ["int8"]}}}, False),
     ({"target": {"x": {"threads": 4}}}, True),
     ({"target": {"x": {"limit": {"ram": "64 KiB"}}}}, True),
     ({"target": {"x": {"limit": {"ram": "64.5 KiB", "flash": 4096}}}}, True),

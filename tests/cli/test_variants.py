@@ -228,6 +228,17 @@ def test_a_search_whose_budget_ends_before_anything_passes_says_what_came_neares
         ('[target.mobile]\nprecision = ["auto", "float32"]\n', "'auto' stands alone"),
         ("[target.mobile]\nspinning = true\n", "tflite do not read 'spinning'"),
         ("[target.mobile]\nprune = 1.5\n", "less than 1"),
+        ('[target.mobile]\nborder = "int16"\n', "did you mean 'int8'? allowed: float32, int8"),
+        ('[target.mobile]\nborder = "int8"\n', 'precision "float32" of tflite does not go with border'),
+        ('[target.mobile]\nborder = "int8"\nprecision = "auto"\n', 'or write precision = "int8-static"'),
+        (
+            '[target.mobile]\nborder = "int8"\nprecision = ["int8", "int8-dynamic"]\n',
+            'precision "int8-dynamic" of tflite does not go with border = "int8"',
+        ),
+        (
+            '[target.server-cpu]\nborder = "int8"\nprecision = "int8"\n',
+            'onnxruntime makes no artifact with border = "int8"',
+        ),
         ("[target.mobile]\ncluster = 1\n", "greater than or equal to 2"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 from sprue.backend import find
 from sprue.errors import SprueError, did_you_mean
 from sprue.target import Precision, Target
-from sprue.variant import SETTINGS, Compression, Optimization, Settings, Variant
+from sprue.variant import SETTINGS, BorderType, Compression, Optimization, Settings, Variant
 
 Wanted = Literal[Precision, "int8-mixed", "auto"]
 """What stands in `precision`: besides precisions, int8-static with as few layers in float as needed, and what
@@ -21,7 +21,10 @@ WANTED: tuple[Wanted, ...] = tuple(w for a in get_args(Wanted) for w in (get_arg
 
 @dataclass(frozen=True)
 class Space:
-    """The alternatives for one target, each a non-empty tuple. Their product is what can be tried."""
+    """The alternatives for one target, each a non-empty tuple. Their product is what can be tried.
+
+    There is one `border`: programs are written against it.
+    """
 
     LISTS: ClassVar = ("prune", "sparsity", "cluster", "threads", "spinning", "optimization")
 
@@ -33,6 +36,7 @@ class Space:
     threads: tuple[int, ...] = (1,)
     spinning: tuple[bool, ...] = (False,)
     optimization: tuple[Optimization, ...] = ("all",)
+    border: BorderType = "float32"
 
     @property
     def auto(self) -> bool:
@@ -47,7 +51,7 @@ class Space:
             for backend in self.backends
             for precision in wanted
             if precision in find(backend).precisions
-            for v in self.around(Variant(target, backend, precision))
+            for v in self.around(Variant(target, backend, precision, border=self.border))
         ]
         return tuple(dict.fromkeys(made))
 
@@ -79,7 +83,8 @@ class Space:
 def refuse_impossible(target: Target, space: Space, places: Mapping[str, str]) -> None:
     """Each backend and each precision must be in at least one pair that exists. Raises SprueError.
 
-    A setting other than its default must be read by a backend. `places`: where each was written.
+    A setting other than its default must be read by a backend, and an int8 border must be possible for all
+    pairs. `places`: where each was written.
     """
     backends, precisions = space.backends, space.precisions
     for backend in backends:
@@ -113,6 +118,8 @@ def refuse_impossible(target: Target, space: Space, places: Mapping[str, str]) -
                 where=places["backend"],
                 remedy=f"it offers {', '.join(offer)}",
             )
+    if space.border == "int8":
+        _refuse_border(target, space, offers, places["border"])
     read = {name for backend in backends for name in find(backend).settings}
     for name in SETTINGS:
         if name not in read and getattr(space, name) != getattr(Space, name):
@@ -121,6 +128,24 @@ def refuse_impossible(target: Target, space: Space, places: Mapping[str, str]) -
                 where=places[name],
                 remedy=f"leave it out; settings that are read: {', '.join(sorted(read)) or 'none'}",
             )
+
+
+def _refuse_border(target: Target, space: Space, offers: Mapping[str, Sequence[Wanted]], place: str) -> None:
+    """Raises SprueError for a candidate that could only have float32 at its border."""
+    able = {b: find(b).int8_border for b in target.backends}
+    for backend, offer in offers.items():
+        if not able[backend]:
+            others = ", ".join(b for b in able if able[b])
+            remedy = f"leave it out, or name a backend that can: {others}" if others else "leave it out"
+            raise SprueError(f'{backend} makes no artifact with border = "int8"', where=place, remedy=remedy)
+        possible = [*able[backend], *(["int8-mixed"] if "int8-static" in able[backend] else [])]
+        for precision in space.precisions:
+            if precision not in possible and precision in ("auto", *offer):
+                raise SprueError(
+                    f'precision "{precision}" of {backend} does not go with border = "int8"',
+                    where=place,
+                    remedy=f'leave it out, or write precision = "{possible[0]}"',
+                )
 
 
 def _offer(backend: str, place: str) -> tuple[Wanted, ...]:

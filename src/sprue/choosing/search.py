@@ -79,7 +79,8 @@ class Axes:
         settings = Settings(value["threads"], value["spinning"], value["optimization"])
         compression = Compression(value["prune"], value["sparsity"], value["cluster"])
         reads = find(backend).settings
-        return Variant(self.target, backend, precision, compression, settings=settings.only(reads))
+        settings = settings.only(reads)
+        return Variant(self.target, backend, precision, compression, (), settings, self.space.border)
 
     def point(self, variant: Variant) -> Point | None:
         """The other way round; None for what lies outside, such as a set of float layers."""

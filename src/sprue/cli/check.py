@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sprue.border import NOTE
 from sprue.cli import _options, _text
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ def _row(checked: Checked) -> tuple[str, ...]:
 
 
 def _memory(checked: Checked) -> str:
-    """What the RAM is made of; "" where that is not known."""
-    parts = _text.memory(checked.predicted.profile.notes) if checked.predicted is not None else ""
+    """What the RAM is made of, and what is int8 at the border; "" where that is not known."""
+    notes = checked.predicted.profile.notes if checked.predicted is not None else {}
+    parts = "; ".join(part for part in (_text.memory(notes), notes.get(NOTE, "")) if part)
     return f"{checked.variant.target.id} {checked.variant.id}: {parts}" if parts else ""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ class Observer:
             f"{self.plan.recipe.name}/{variant.target.id}/{variant.id}/debug/{label}",
             f"sprue.debug.steps:{step}",
             1,
-            {"variant": asdict(variant), **params},
+            {"variant": variant.to_json(), **params},
             {
                 "model": Output(self.plan.source, "model.onnx"),
                 "tensors": Output(needed[0].name, "tensors.npz"),

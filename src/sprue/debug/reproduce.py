@@ -68,7 +68,8 @@ def _recipe(variant: Variant, accept: Accept) -> str:
     lines = [f'model = "{NAME}"', "", "[accept]", "max_drop = 1e30"]
     lines += [f"{name} = {value!r}" for name, value in overrides.items() if value is not None]
     lines += ["", f"[target.{variant.target.id}]", f'backend = "{variant.backend}"']
-    lines += [f'precision = "{variant.precision}"', *_settings(variant.settings), ""]
+    border = [] if variant.border == "float32" else [f'border = "{variant.border}"']
+    lines += [f'precision = "{variant.precision}"', *border, *_settings(variant.settings), ""]
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ What it was measured to be on another day or machine says nothing about how the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Rerun:
     @property
     def same(self) -> bool:
         """Whether both are one artifact, run in one way: then it is as fast as it is."""
-        now = {k: v for k, v in asdict(self.kept.planned.variant).items() if k != "target"}
+        now = {k: v for k, v in self.kept.planned.variant.to_json().items() if k != "target"}
         files = None if self.kept.artifact is None else self.kept.artifact.digest_of("")
         return files is not None and files == self.digest and canonical(self.how) == canonical(now)
 

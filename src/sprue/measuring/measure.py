@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sprue.border import as_deployed
 from sprue.measuring.processors import Conditions, Watch
 from sprue.measuring.timing import Timing, agree, undisputed
 
@@ -48,11 +49,12 @@ class Candidate:
 
 @dataclass
 class _Timed:
-    """A loaded candidate and what was measured of it so far: the seconds of each run, the median of each
-    round, and `cpu`, the core-seconds of all runs.
+    """A loaded candidate, its samples one by one, and what was measured of it so far: the seconds of each
+    run, the median of each round, and `cpu`, the core-seconds of all runs.
     """
 
     runner: Runner
+    singles: list[Samples]
     threads: int
     load: float
     times: list[float] = field(default_factory=list)
@@ -80,8 +82,8 @@ def measure(
         timed = []
         for candidate in candidates.values():
             watch.pin(candidate.threads)
-            timed.append(_load(candidate))
-        _rounds([*timed], _singles(samples), watch)
+            timed.append(_load(candidate, samples))
+        _rounds([*timed], watch)
     finally:
         conditions = watch.end()
     return dict(zip(candidates, map(_timing, timed), strict=True)), conditions
@@ -92,16 +94,17 @@ def _singles(samples: Samples) -> list[Samples]:
     return [{n: np.ascontiguousarray(a[i : i + 1]) for n, a in samples.items()} for i in range(count)]
 
 
-def _load(candidate: Candidate) -> _Timed:
+def _load(candidate: Candidate, samples: Samples) -> _Timed:
     seconds = []
     for _ in range(LOADS):
         started = time.perf_counter()
         runner = candidate.load()
         seconds.append(time.perf_counter() - started)
-    return _Timed(runner, candidate.threads, float(np.median(seconds)))
+    bare, taken = as_deployed(runner, samples)
+    return _Timed(bare, _singles(taken), candidate.threads, float(np.median(seconds)))
 
 
-def _rounds(order: list[_Timed], singles: list[Samples], watch: Watch) -> None:
+def _rounds(order: list[_Timed], watch: Watch) -> None:
     draw = random.Random(SEED)  # noqa: S311  # an order, no secret
     end = time.perf_counter() + SECONDS * len(order)
     for number in range(ROUNDS + 1):
@@ -113,7 +116,7 @@ def _rounds(order: list[_Timed], singles: list[Samples], watch: Watch) -> None:
         draw.shuffle(order)
         for one in order:
             watch.pin(one.threads)
-            times, cpu = _round(one.runner, singles)
+            times, cpu = _round(one.runner, one.singles)
             if number:  # the first warms up: lazy allocations, branch predictors, the clock of the processor
                 one.times += times
                 one.rounds.append(float(np.median(times)))

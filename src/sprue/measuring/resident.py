@@ -20,6 +20,7 @@ import numpy as np
 
 from sprue import data
 from sprue.backend import Contract, find
+from sprue.border import integers
 from sprue.errors import SprueError
 from sprue.variant import Variant
 
@@ -41,9 +42,11 @@ def measure(artifact: Path, variant: Mapping[str, Any], samples: Path) -> dict[s
     }
     with tempfile.TemporaryDirectory() as folder:
         fed = {}
-        for number, (name, array) in enumerate(data.read_arrays(samples).items()):
+        few = {name: array[:SAMPLES] for name, array in data.read_arrays(samples).items()}
+        taken = few if contract.border is None else integers(few, contract.border)
+        for number, (name, array) in enumerate(taken.items()):
             fed[name] = f"{folder}/{number}.npy"
-            np.save(fed[name], array[:SAMPLES], allow_pickle=False)
+            np.save(fed[name], array, allow_pickle=False)
         return _said(request | {"samples": fed})
 
 

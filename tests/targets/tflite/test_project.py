@@ -12,15 +12,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from sprue import description
 from sprue.description import Description, Meaning
+from sprue.load import integers, reals
 
 from .build import BACKEND, mobile, variant, weight
+from .test_quantize import vision
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
 SIGNATURES = Path(__file__).with_name("android")
@@ -44,6 +49,31 @@ made.invoke()
 for i, d in enumerate(made.get_output_details()):
     made.get_tensor(d["index"]).tofile(folder / f"out{i}")
 """
+
+
+BYTES = """
+public final class Bytes {
+    public static void main(String[] arguments) {
+        final byte[] stored = sprue.vision.Model.imageFromFloats(new float[] { %s });
+        final float[] real = sprue.vision.Model.logitsToFloats(stored);
+        for (int i = 0; i < stored.length; ++i) {
+            System.out.println(stored[i] + " " + real[i]);
+        }
+    }
+}
+"""
+REAL = np.array([-1e9, -0.7, 0, 0.013, 1.5, 2.9, 1e9], np.float32)
+
+
+def int8_border(out: Path) -> tuple[Any, Path]:
+    """The border and the Kotlin class of a model that takes and gives int8."""
+    source, samples = vision()
+    chosen = replace(variant("int8-static"), border="int8")
+    out.mkdir()
+    description.write(Description("vision").to_json(), source)
+    BACKEND.compile(source, chosen, samples, out)
+    report = json.loads((out / "report.json").read_bytes())
+    return report["border"], out / "android/src/main/kotlin/sprue/vision/Model.kt"
 
 
 def network() -> ModelProto:
@@ -135,17 +165,21 @@ def test_the_kotlin_class_compiles_and_gives_what_the_file_computes(tmp_path: Pa
     signatures = sorted(SIGNATURES.glob("*/**/*.java"))
     run(["javac", "-d", classes, *signatures])
     kotlin = out / "android/src/main/kotlin/sprue/tiny_net/Model.kt"
+    border, with_bytes = int8_border(tmp_path / "b")
     jar = tmp_path / "model.jar"
-    said = run([KOTLINC, "-Werror", kotlin, "-cp", classes, "-include-runtime", "-d", jar])
+    said = run([KOTLINC, "-Werror", kotlin, with_bytes, "-cp", classes, "-include-runtime", "-d", jar])
     assert "warning" not in said
     path = os.pathsep.join(map(str, (classes, jar)))
-    run(["javac", "-cp", path, "-d", classes, SIGNATURES / "Main.java"])
+    (tmp_path / "Bytes.java").write_text(BYTES % ", ".join(f"{value:.9e}f" for value in REAL))
+    run(["javac", "-cp", path, "-d", classes, SIGNATURES / "Main.java", tmp_path / "Bytes.java"])
+    stored = integers({"image": REAL}, border["inputs"])["image"]
+    real = reals({"logits": stored}, border["outputs"])["logits"]
+    converted = [line.split() for line in run(["java", "-cp", path, "Bytes"]).splitlines()]
+    assert [(int(a), np.float32(b)) for a, b in converted] == [*zip(stored, real, strict=True)]
     properties = {"python": sys.executable, "script": INTERPRET, "assets": str(tmp_path / "assets")}
     command = ["java", *(f"-D{k}={v}" for k, v in properties.items()), "-cp", path, "Main"]
     *rows, labels, refused = run(command).splitlines()
     runner = BACKEND.load(out, variant("float32"))
-    import numpy as np
-
     for first, row in zip((1.5, -2.0), rows, strict=True):
         made = runner.run(
             {
