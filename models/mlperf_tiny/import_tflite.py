@@ -91,6 +91,7 @@ precision = ["int8"]
 
 [target.cortex-m4]
 precision = ["int8"]
+border    = "int8"                     # as MLCommons' int8 files, and as every microcontroller runs them
 """
 DROPS = {
     "accuracy": ("0.1 ", "MLCommons' own int8 files change up to one answer of ten on such inputs"),

@@ -93,7 +93,9 @@ def note(
 
 
 def _difference(actual: Arrays, expected: Arrays) -> float:
-    """NaN where only one side is finite."""
+    """As a part of the largest value; of int8, whose zero may be anywhere, of 128. NaN where only one side is
+    finite.
+    """
     found = 0.0
     for name, wanted in expected.items():
         a, e = (np.asarray(x, np.float64) for x in (actual[name], wanted))
@@ -101,6 +103,7 @@ def _difference(actual: Arrays, expected: Arrays) -> float:
             return float("nan")
         finite = np.isfinite(e)
         if finite.any():
-            scale = max(float(np.abs(e[finite]).max()), float(np.finfo(np.float32).tiny))
+            largest = 128.0 if wanted.dtype == np.int8 else float(np.abs(e[finite]).max())
+            scale = max(largest, float(np.finfo(np.float32).tiny))
             found = max(found, float(np.abs(a[finite] - e[finite]).max()) / scale)
     return found

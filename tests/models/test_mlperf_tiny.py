@@ -77,7 +77,7 @@ def built(project: Path, name: str, cache: Path) -> list[list[str]]:
 def test_one_build_gives_an_artifact_for_each_target(project: Path, tmp_path: Path) -> None:
     kept = built(project, "ad01", tmp_path)
     assert [row[0] for row in kept] == ["server-cpu", "mobile", "cortex-m4"]
-    assert [row[1] for row in kept[1:]] == ["tflite-int8-static", "c-int8-static"]
+    assert [row[1] for row in kept[1:]] == ["tflite-int8-static", "c-int8-static-int8-border"]
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_words_that_are_spoken_are_recognised_on_every_target(
     assert done.returncode == 0, done.stderr
     kept = built(tmp_path / "project", "kws", tmp_path / "cache")
     assert [row[0] for row in kept] == ["server-cpu", "mobile", "cortex-m4"]
-    assert [row[1] for row in kept[1:]] == ["tflite-int8-static", "c-int8-static"]
+    assert [row[1] for row in kept[1:]] == ["tflite-int8-static", "c-int8-static-int8-border"]
     assert all(float(row[3]) > 0.75 for row in kept), kept
 
 
