@@ -101,7 +101,13 @@ class Tflite:
         except SprueError as error:
             return [Finding("shape", "", "", error.what, error.remedy)]
         lowered = _lower(fixed)
-        return [*lowered.findings, *flash_findings(model, variant), *_nothing_to_quantize(lowered, variant)]
+        old = [] if lowered.findings else _beyond(lowered, variant)
+        return [
+            *lowered.findings,
+            *old,
+            *flash_findings(model, variant),
+            *_nothing_to_quantize(lowered, variant),
+        ]
 
     def compile(self, model: ModelProto, variant: Variant, calibration: Samples, out: Path) -> None:
         """Write `model.tflite`, `report.json` and the projects. Raises CheckError for what is not lowered."""
@@ -112,10 +118,9 @@ class Tflite:
         from .run import interpreter
 
         lowered = _lower(_fixed(model))
-        if lowered.findings:
+        if found := [*lowered.findings] or _beyond(lowered, variant):
             raise CheckError(
-                "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in lowered.findings),
-                remedy=lowered.findings[0].remedy,
+                "; ".join(f"{f.node} ({f.op}): {f.reason}" for f in found), remedy=found[0].remedy
             )
         lowered, single = _for_any_batch(model, lowered)
         floats = [*float_region(model, variant.float_layers), *masking_nodes(model)]
@@ -227,6 +232,13 @@ def _lower(model: ModelProto, *, free: bool = False) -> Lowered:
     from .lower import lower
 
     return lower(model, free=free)
+
+
+def _beyond(lowered: Lowered, variant: Variant) -> list[Finding]:
+    """What the target's runtime cannot run of it."""
+    from . import old_runtime, tflite_runtime
+
+    return old_runtime.findings(lowered) if tflite_runtime.FEATURE in variant.target.features else []
 
 
 def _nothing_to_quantize(lowered: Lowered, variant: Variant) -> list[Finding]:
