@@ -259,12 +259,15 @@ def _built(
     from . import quantize, tflite_runtime
     from .flatbuffer import pack
     from .run import batch_of
+    from .sums import split_products
 
     size = sum(t.data.nbytes for t in _constants(lowered) if t.data is not None)
     if size > MAX_BYTES:
         raise CheckError(f"{size} bytes of weights: a TFLite file holds 2 GiB", remedy="split the model")
     if variant.precision == "float16":
         quantize.halve_weights(lowered.outputs)
+    if variant.precision == "float32":
+        split_products(lowered.outputs)
     if not variant.precision.startswith("int8"):
         return pack(lowered.inputs, lowered.outputs, metadata)
     quantize.quantize_lstm(lowered.outputs)
