@@ -118,7 +118,7 @@ class OpenVino:
             compiles=not missing,
             executes="openvino" not in missing,
             missing=f"{' and '.join(missing)} not installed" if missing else "",
-            install='pip install "sprue[openvino]"' if missing else "",
+            install="pip install 'sprue[openvino]'" if missing else "",
         )
 
     def tools(self, target: Target | None = None) -> dict[str, str]:

@@ -29,7 +29,8 @@ def write_file(
     """
     if scratch is None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=scratch or path.parent)
+    with naming(path, instead=scratch is None):
+        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=scratch or path.parent)
     try:
         with naming(path), os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -46,12 +47,12 @@ def write_file(
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """An OSError that names no file, as that of a full disk, names this one."""
+def naming(path: Path, *, instead: bool = False) -> Iterator[None]:
+    """An OSError that names no file, as that of a full disk, names this one; or any, `instead`."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        error.filename = str(path) if instead else error.filename or str(path)
         raise
 
 

@@ -218,6 +218,9 @@ def _refuse_missing(folder: Path, name: str, key: tuple[str, ...], document: Doc
             raise SprueError(f"'{name}' is a link that leaves the model's folder", where=document.place(key))
         return
     there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix == path.suffix]
+    none = "put it there, or name another file"
     raise SprueError(
-        f"'{name}' does not exist in {folder}", where=document.place(key), remedy=did_you_mean(name, there)
+        f"'{name}' does not exist in {folder}",
+        where=document.place(key),
+        remedy=did_you_mean(name, there, none=none),
     )

@@ -50,7 +50,7 @@ class CBackend:
         compiles, executes = toolchain.available(), unicorn_core.available()
         missing = [n for n, there in (("ziglang", compiles), ("unicorn", executes)) if not there]
         if missing:
-            return Availability(compiles, executes, ", ".join(missing), INSTALL)
+            return Availability(compiles, executes, f"{' and '.join(missing)} not installed", INSTALL)
         if not cycles.available():
             return Availability(True, True, "no capstone: cycles are not estimated", INSTALL)
         if shutil.which(qemu.ARM) is None:

@@ -58,8 +58,10 @@ class Tflite:
     def available(self) -> Availability:
         missing = [p for p in ("ai_edge_litert", "ai_edge_quantizer") if find_spec(p) is None]
         there = not missing
-        named = ", ".join(p.replace("_", "-") for p in missing)
-        return Availability(there, there, named, "" if there else 'pip install "sprue[mobile]"')
+        if there:
+            return Availability(there, there)
+        named = " and ".join(p.replace("_", "-") for p in missing)
+        return Availability(there, there, f"{named} not installed", "pip install 'sprue[mobile]'")
 
     def tools(self, target: Target | None = None) -> dict[str, str]:
         found = {}

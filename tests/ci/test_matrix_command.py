@@ -100,3 +100,11 @@ def test_a_shard_that_cannot_be_is_refused(
     done = sprue_here("build", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_a_folder_to_push_to_that_is_not_there_is_said_before_anything_is_built(
+    project: Path, sprue_here: Run, tmp_path: Path
+) -> None:
+    done = sprue_here("build", "recipes", "--push", str(tmp_path / "absent"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'absent'}: there is no such folder")

@@ -97,7 +97,7 @@ OBJECTS = np.array([None] * 20, dtype=object)
 
 CASES: dict[str, tuple[Spoil, str, str, str]] = {
     # name: (spoil, where, what, remedy)
-    "a missing ONNX file": (remove(MODEL), f"{TOML}:1", "'tiny.onnx' does not exist in", "allowed: nothing"),
+    "a missing ONNX file": (remove(MODEL), f"{TOML}:1", "'tiny.onnx' does not exist in", "put it there, or"),
     "an empty ONNX file": (cut(MODEL, 0), MODEL, "empty: the file may be truncated", "export it again"),
     "an ONNX file cut in half": (cut(MODEL, 0.5), MODEL, "truncated", "export it again"),
     "an ONNX file without its last bytes": (cut(MODEL, 0.97), MODEL, "truncated", "export it again"),

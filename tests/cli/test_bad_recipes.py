@@ -84,7 +84,7 @@ CASES: dict[str, tuple[str, str, str, str, str, str]] = {
         "server-cpu]",
         'server-cpu]\nprecision = "float16"',
         f"{RECIPE}:5",
-        "onnxruntime do not offer precision 'float16'",
+        "onnxruntime does not offer precision 'float16'",
         "did you mean 'float32'?",
     ),
     "an alternative named twice": (

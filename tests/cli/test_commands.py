@@ -156,6 +156,19 @@ def test_an_error_is_json_too_where_json_is_asked_for(sprue: Run, tmp_path: Path
     error = {"what": "there is no such file", "where": "absent.toml"}
     error["remedy"] = "there is no .toml file in ."
     assert json.loads(done.stdout) == {"ok": False, "error": error}
+    misused = json.loads(sprue(tmp_path, "check", "x.toml", "--taget", "gpu", "--json").stdout)
+    assert "--taget" in misused["error"]["what"]
+
+
+def test_a_file_name_that_the_locale_has_no_letters_for_is_an_error_and_no_traceback(
+    project: Path, sprue: Run
+) -> None:
+    moved = project.rename(project.with_name("Grüße"))
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = sprue(moved, "build", "recipes/tiny.toml", **locale)
+    assert done.returncode == 2
+    assert "set PYTHONUTF8=1" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_cache_that_is_a_file_is_an_error_and_no_traceback(project: Path, sprue: Run) -> None:

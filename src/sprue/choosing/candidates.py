@@ -106,8 +106,9 @@ def refuse_impossible(target: Target, space: Space, places: Mapping[str, str]) -
         )
     for precision in precisions:
         if precision != "auto" and not any(precision in offer for offer in offers.values()):
+            do = "do" if len(backends) > 1 else "does"
             raise SprueError(
-                f"{' and '.join(backends)} do not offer precision '{precision}'",
+                f"{' and '.join(backends)} {do} not offer precision '{precision}'",
                 where=places["precision"],
                 remedy=did_you_mean(precision, {p for offer in offers.values() for p in offer}),
             )

@@ -97,7 +97,7 @@ class Axes:
 def refuse_without_optuna(place: str) -> None:
     """Raises SprueError when the extra is not installed. `place`: where the search was asked for."""
     if find_spec("optuna") is None:
-        raise SprueError("[search] needs optuna", where=place, remedy='pip install "sprue[search]"')
+        raise SprueError("[search] needs optuna", where=place, remedy="pip install 'sprue[search]'")
 
 
 def propose(axes: Axes, trials: Sequence[Trial], seed: int, count: int = BATCH) -> list[Variant]:

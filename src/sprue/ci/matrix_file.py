@@ -72,6 +72,7 @@ def read_matrix(path: Path) -> MatrixFile:
     try:
         return read_json(MatrixFile, path)
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise SprueError(
-            f"no matrix: {error}", where=str(path), remedy="sprue matrix recipes/ --out matrix.json"
+            f"no matrix: {why}", where=str(path), remedy="sprue matrix recipes/ --out matrix.json"
         ) from error

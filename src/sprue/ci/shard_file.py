@@ -87,7 +87,8 @@ def write_shard(folder: Path, shard: ShardFile) -> Path:
 def read_shards(folder: Path) -> dict[Path, ShardFile]:
     """All records in `folder` and the folders in it, by path. Raises CheckError for what is none."""
     if not folder.is_dir():
-        raise SprueError("there is no such folder", where=str(folder))
+        remedy = "it holds the records that `sprue build --push` writes, one for each job of the matrix"
+        raise SprueError("there is no such folder", where=str(folder), remedy=remedy)
     return {path: _read(path) for path in sorted(folder.rglob("*.json"))}
 
 

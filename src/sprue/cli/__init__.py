@@ -67,6 +67,7 @@ def main() -> None:
         code = commands.main(standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
+        _say_as_json(SprueError(error.format_message()))
         code = 2
     except SprueError as error:
         _say(error)
@@ -82,18 +83,32 @@ def main() -> None:
         said = error.strerror or str(error)
         _say(SprueError(said, where=str(error.filename or ""), remedy=advice(error)))
         code = SprueError.exit_code
-    except Exception:
-        traceback.print_exc()
-        click.echo("this is a bug in sprue; please report it with the lines above", err=True)
-        code = 70
+    except Exception as error:
+        code = _say_unexpected(error)
     gc.freeze()  # the collection at exit would go through all that was imported, for a tenth of a short run
     sys.exit(code)
 
 
+def _say_unexpected(error: Exception) -> int:
+    """Names of files that this locale has no letters for, or a bug of ours. The exit code."""
+    encoding = sys.getfilesystemencoding()
+    if isinstance(error, UnicodeEncodeError) and encoding != "utf-8":
+        what = f"a file's name has other letters than {encoding}, as which Python reads names here"
+        _say(SprueError(what, remedy="set PYTHONUTF8=1"))
+        return SprueError.exit_code
+    traceback.print_exception(error)
+    click.echo("this is a bug in sprue; please report it with the lines above", err=True)
+    return 70
+
+
 def _say(error: SprueError) -> None:
-    """For people on standard error; and with --json for machines, whose standard output is always JSON."""
-    said = {"what": error.what, "where": error.where, "remedy": error.remedy}
     with contextlib.suppress(OSError):  # on a full disk the exit code must do
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
-        if "--json" in sys.argv:
-            click.echo(json.dumps({"ok": False, "error": said}, indent=2))
+        _say_as_json(error)
+
+
+def _say_as_json(error: SprueError) -> None:
+    """For machines, whose standard output is always JSON when they ask for it."""
+    if "--json" in sys.argv:
+        said = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        click.echo(json.dumps({"ok": False, "error": said}, indent=2))

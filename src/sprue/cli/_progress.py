@@ -56,12 +56,12 @@ def _json_lines() -> Iterator[Listener]:
 
 @contextmanager
 def _plain_lines() -> Iterator[Listener]:
-    """What was cached goes without saying."""
+    """What was cached goes without saying, and so does why something was skipped: that has just failed."""
 
     def say(event: Event) -> None:
         if event.state not in ("planned", "started", "cached"):
             seconds = f" ({_text.seconds(event.seconds)})" if event.state == "done" else ""
-            text = f": {event.text}" if event.text else ""
+            text = f": {event.text}" if event.text and event.state != "skipped" else ""
             click.echo(f"{event.state:8}{event.action}{seconds}{text}", err=True)
 
     yield say

@@ -36,6 +36,12 @@ class Shard:
             option = "--no-freeze" if no_freeze else "--dry-run"
             raise SprueError(f"--push needs bundles, and {option} makes none", remedy="leave one of them out")
 
+    def refuse_nowhere(self) -> None:
+        """Raises CheckError when `push` is a folder that is not there: said before anything is built."""
+        if self.push and "://" not in self.push:
+            with _registry.opened(f"{self.push}/any", bar=False) as registry:
+                registry.resolve("any")
+
     def recipes(self, places: tuple[str, ...], targets: tuple[str, ...]) -> list[Path]:
         """The recipes of this shard: those that the matrix gives it, or its part of those that were named."""
         from sprue.recipe_files import is_base, recipe_files

@@ -77,6 +77,7 @@ def command(
     """
     started = time.perf_counter()
     shard.refuse_without_bundles(no_freeze=no_freeze, dry_run=dry_run)
+    shard.refuse_nowhere()
     asked = _Asked(
         only_targets,
         only_variants,
@@ -238,10 +239,12 @@ def _plans(
             wrong[path] = refused(path, error)
     for path in bases:
         if str(path) not in extended:
-            missing = SprueError("the key 'model' is missing", where=str(path), remedy='add model = "..."')
-            if not keep_going:
-                raise missing
-            wrong[path] = refused(path, missing)
+            try:
+                load_recipe(path)  # which says what is missing, or which key is misspelt
+            except SprueError as error:
+                if not keep_going:
+                    raise
+                wrong[path] = refused(path, error)
     return plans, wrong
 
 

@@ -87,5 +87,5 @@ def _path(cache: Path, recipe: Path, part: Sequence[Sequence[str]]) -> Path:
 
 
 def _place(cache: Path, recipe: Path) -> tuple[Path, str]:
-    name = digest(os.path.abspath(recipe).encode())[:40]  # noqa: PTH100  # keeps links
+    name = digest(os.fsencode(os.path.abspath(recipe)))[:40]  # noqa: PTH100  # keeps links
     return Path(f"{cache}/{FOLDER}/{name[:2]}"), name

@@ -86,7 +86,8 @@ def figures(report: Report) -> dict[str, Figures]:
     if not report.ok:
         lost = ", ".join(t.id for t in report.targets if t.kept is None)
         what = report.error or f"no variant passed for {lost}"
-        raise CheckError(f"its last build failed: {what}", where=report.name, remedy="build it first")
+        remedy = "`sprue build` says what does not hold"
+        raise CheckError(f"its last build failed: {what}", where=report.name, remedy=remedy)
     return {t.id: _figures(t, t.kept) for t in report.targets if t.kept is not None}
 
 
