@@ -1,7 +1,8 @@
 """The Android module and the iOS pod around a .tflite file.
 
 The Kotlin class is compiled against the signatures in `android/` and run on a JVM, with LiteRT for Python
-behind them. No Swift compiler is to be had on Debian: the Swift class is parsed with tree-sitter's grammar.
+behind them. Debian has no compiler for Swift, no CocoaPods and no Gradle that knows Kotlin: the Swift class
+and the Gradle file are parsed with tree-sitter's grammars, and Ruby runs the podspec.
 """
 
 from __future__ import annotations
@@ -76,6 +77,25 @@ def int8_border(out: Path) -> tuple[Any, Path]:
     return report["border"], out / "android/src/main/kotlin/sprue/vision/Model.kt"
 
 
+POD = """
+require "json"
+module Pod
+  class Spec
+    def initialize
+      @said = {}
+      yield self
+      puts JSON.generate(@said)
+    end
+    def method_missing(name, *given)
+      @said[name.to_s.delete_suffix("=")] = given
+    end
+  end
+end
+load File.expand_path(ARGV[0])
+"""
+"""CocoaPods' Pod::Spec, which only remembers what it is told."""
+
+
 def network() -> ModelProto:
     """x/0 float32 [1, 2], ids int64 [1, 2], mask bool [1, 2] -> y [1, 3], twice [1, 2], in [1, 2]."""
     kinds = {"x/0": TensorProto.FLOAT, "ids": TensorProto.INT64, "mask": TensorProto.BOOL}
@@ -141,14 +161,36 @@ def test_types_that_the_interfaces_lack_make_no_project_and_the_report_says_so(t
     assert "have no float16: 'x/0'" in json.loads((out / "report.json").read_bytes())["no_projects"]
 
 
-def test_the_swift_class_has_no_syntax_error(tmp_path: Path) -> None:
-    swift = pytest.importorskip("tree_sitter_swift", reason="needs tree-sitter-swift")
+@pytest.mark.parametrize(
+    ("grammar", "name", "right", "wrong"),
+    [
+        ("tree_sitter_swift", "ios/Model.swift", b"throws", b"throw("),
+        ("tree_sitter_kotlin", "android/build.gradle.kts", b"namespace =", b"namespace = ="),
+    ],
+)
+def test_what_no_compiler_here_takes_has_no_syntax_error(
+    grammar: str, name: str, right: bytes, wrong: bytes, tmp_path: Path
+) -> None:
+    language = pytest.importorskip(grammar, reason=f"needs {grammar}").language()
     import tree_sitter
 
-    parser = tree_sitter.Parser(tree_sitter.Language(swift.language()))
-    text = (built(tmp_path / "a", network()) / "ios/Model.swift").read_bytes()
+    parser = tree_sitter.Parser(tree_sitter.Language(language))
+    text = (built(tmp_path / "a", network()) / name).read_bytes()
     assert not parser.parse(text).root_node.has_error
-    assert parser.parse(text.replace(b"throws", b"throw(", 1)).root_node.has_error
+    assert parser.parse(text.replace(right, wrong, 1)).root_node.has_error
+
+
+@pytest.mark.skipif(shutil.which("ruby") is None, reason="needs ruby")
+def test_the_podspec_says_what_is_in_the_folder(tmp_path: Path) -> None:
+    out = built(tmp_path / "a", network())
+    said = json.loads(run(["ruby", "--disable-gems", "-e", POD, "SprueTinyNet.podspec"], out))
+    assert said["name"] == ["SprueTinyNet"]
+    assert said["summary"] == ["one ??x? */ /* ?(y) ?{z}"]  # as it stands in Kotlin and Swift
+    assert said["license"] == [{"type": "MIT"}]
+    assert [p.name for p in out.glob(said["source_files"][0])] == ["Model.swift"]
+    bundled = said["resource_bundles"][0]["SprueTinyNet"]
+    assert {p.name for pattern in bundled for p in out.glob(pattern)} == {"model.tflite", "y_labels.txt"}
+    assert said["dependency"][0] == "TensorFlowLiteSwift"
 
 
 @pytest.mark.slow
@@ -195,7 +237,7 @@ def test_the_kotlin_class_compiles_and_gives_what_the_file_computes(tmp_path: Pa
     assert refused == "x/0: 2 numbers, not 3"
 
 
-def run(command: Sequence[str | Path]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+def run(command: Sequence[str | Path], folder: Path | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr if command[0] == KOTLINC else done.stdout
