@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra sprue[mobile]")
-FEWEST = 1447
+FEWEST = 1450
 """Tests that pass with onnx 1.23; raise it with every operator, never lower it."""
 
 
