@@ -42,7 +42,12 @@ ASSOCIATED_FILE = {"name": 0, "description": 1, "type": 2}
 
 
 def metadata(said: Description, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bytes:
-    """The flatbuffer `ModelMetadata`. `inputs` and `outputs` stand in the order of the file's subgraph."""
+    """The flatbuffer `ModelMetadata`. `inputs` and `outputs` stand in the order of the file's subgraph.
+
+    b"" for a model of which nothing is said: it would repeat the names that the file holds anyway.
+    """
+    if said == Description(""):
+        return b""
     import flatbuffers
 
     made = _Tables(flatbuffers.Builder(1024))

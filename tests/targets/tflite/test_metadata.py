@@ -69,6 +69,12 @@ def test_a_model_without_labels_has_no_archive_behind_it(tmp_path: Path) -> None
     assert not zipfile.is_zipfile(built(tmp_path / "a", said=Description("tiny")))
 
 
+def test_a_model_of_which_nothing_is_said_has_no_metadata(tmp_path: Path) -> None:
+    named, nameless = (built(tmp_path / f"_{n}", said=Description(n)).read_bytes() for n in ("tiny", ""))
+    assert b"TFLITE_METADATA" in named
+    assert b"TFLITE_METADATA" not in nameless
+
+
 @pytest.mark.skipif(not PYTHON, reason="SPRUE_TFLITE_SUPPORT_PYTHON names no Python with tflite-support")
 @pytest.mark.parametrize("precision", ["float32", "int8-dynamic"])
 def test_tflite_support_reads_what_was_said(precision: Precision, tmp_path: Path) -> None:
