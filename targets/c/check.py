@@ -45,21 +45,24 @@ def lowered(
     fixed_point: bool = False,
     vectors: bool = False,
     registers: bool = False,
+    scalable: bool = False,
     lanes: int = 1,
 ) -> tuple[Program | None, list[Finding]]:
     """The program of a model whose shapes are all fixed, or everything that stands in its way.
 
     `fixed_point`: for a processor without floats, see `fixed_point.py`. `vectors`: for one that multiplies
-    sixteen bytes at once, see `vectors.py`. `registers`: for one with many, see `registers.py`. `lanes`:
-    float32 numbers in its vectors, see `lanes.py`.
+    sixteen bytes at once, see `vectors.py`. `registers`: for one with many, see `registers.py`. `scalable`:
+    for one with vectors of any length, see `scalable.py`. `lanes`: float32 numbers in its vectors, see
+    `lanes.py`.
     """
     graph, findings = read_graph(model)
     if findings:
         return None, [_without_kernel(f) or f for f in findings]
     try:
         suited = replace(
-            rewrite(graph), fixed_point=fixed_point, vectors=vectors, registers=registers, lanes=lanes
-        )
+            rewrite(graph), fixed_point=fixed_point, vectors=vectors, registers=registers, scalable=scalable,
+            lanes=lanes,
+        )  # fmt: skip
         return lower(suited)
     except Unsupported as error:
         return None, [Finding("operator", "", "", error.reason, error.remedy)]
@@ -73,6 +76,7 @@ def lowered_for(model: ModelProto, target: Target) -> tuple[Program | None, list
         fixed_point=not processor.floats,
         vectors=processor.vectors,
         registers=processor.registers,
+        scalable=processor.scalable,
         lanes=processor.lanes,
     )
 

@@ -103,7 +103,7 @@ class Feature:
     """An ISA feature of a target file, as zig and GCC are told of it. `unicorn`: whether that knows it.
 
     `lanes`: see Machine. `brings`: features that every processor with it has, and that the code uses, too.
-    `march`: what GCC's first option ends in for it.
+    `march`: what GCC's first option ends in for it. `qemu`: what QEMU's `-cpu` ends in.
     """
 
     zig: str
@@ -113,6 +113,7 @@ class Feature:
     lanes: int = 1
     brings: tuple[str, ...] = ()
     march: str = ""
+    qemu: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class Machine:
     """A core with its features: what compilers, emulators and CMake need.
 
     `floats`: whether it computes floats itself. `vectors`: whether it multiplies sixteen bytes at once.
-    `registers`: whether it has many registers, and no instruction for pairs of products.
+    `registers`: whether it has many registers, and no instruction for pairs of products. `scalable`: whether
+    it has vectors of any length, and computes results in fixed point.
     `lanes`: float32 numbers in a vector register; 1: kernels are written for scalar registers. `needs`: the
     features of the target, and what they bring. `unicorn`: its model of the core, None where that is not
     known or lacks a feature: then only QEMU, or a machine of the kind, runs it.
@@ -134,6 +136,7 @@ class Machine:
     floats: bool
     vectors: bool
     registers: bool
+    scalable: bool
     lanes: int
     needs: tuple[str, ...]
     unicorn: str | None
@@ -194,6 +197,12 @@ FEATURES = {
     "fpv4-sp": Feature("vfp4d16sp", ("-mfpu=fpv4-sp-d16",), floats=True),
     "fpv5-sp": Feature("fp_armv8d16sp", ("-mfpu=fpv5-sp-d16",), floats=True),
     "mve": Feature("mve_fp", unicorn=False),
+    "zve32x": Feature(
+        "zve32x+zvl128b",
+        unicorn=False,
+        brings=("zvl128b",),  # clang vectorises nothing for shorter ones
+        qemu=",f=true,d=true,v=true,vext_spec=v1.0,vlen=128",
+    ),
     "zba": Feature("zba", unicorn=False, march="_zba"),
     "zbb": Feature("zbb", unicorn=False, march="_zbb"),
     "asimd": Feature("neon"),
@@ -205,8 +214,10 @@ FEATURES = {
         brings=("avx512f", "avx512bw", "avx512dq", "avx512vl"),
     ),
 }
-"""Feature of a target file -> flags. `mve`: Helium, integers and floats. Without a floating point unit, sums
-of 8-bit tensors are multiplied in fixed point, and floats are computed by the compiler's library."""
+"""Feature of a target file -> flags. `mve`: Helium, integers and floats. `zve32x`: RISC-V's vectors of
+integers, of 128 bits or more; GCC 12 has no functions for them, so it is told nothing and compiles plain C.
+Without a floating point unit, sums of 8-bit tensors are multiplied in fixed point, and floats are computed by
+the compiler's library."""
 
 
 def machine(target: Target) -> Machine:
@@ -237,6 +248,10 @@ def machine(target: Target) -> Machine:
     cpu += "".join(suffix for name, suffix in core.lacking.items() if name not in target.features)
     cpu += "".join(f.march for f in features)
     flags = tuple(flag for f in features for flag in f.gcc)
+    board = core.qemu
+    if board is not None:
+        *options, processor = board.options
+        board = replace(board, options=(*options, processor + "".join(f.qemu for f in features)))
     if core.isa is ARM:
         triple = "thumb-freestanding-eabihf" if floats else "thumb-freestanding-eabi"
         flags = ("-mthumb", f"-mfloat-abi={'hard' if floats else 'soft'}", *flags)
@@ -253,10 +268,11 @@ def machine(target: Target) -> Machine:
         floats,
         not core.isa.boot or (floats and "mve" in target.features),
         core.isa is RISCV,
+        "zve32x" in target.features and not floats,
         max([core.lanes, *(f.lanes for f in features)]),
         tuple(dict.fromkeys([*target.features, *(name for f in features for name in f.brings)])),
         core.unicorn if all(f.unicorn for f in features) else None,
-        core.qemu,
+        board,
     )
 
 

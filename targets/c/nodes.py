@@ -155,7 +155,8 @@ class Graph:
 
     `fixed_point`: multiply the sums of 8-bit tensors by integers, for a processor without floats.
     `vectors`: for a processor that multiplies sixteen bytes at once. `registers`: for one with many registers
-    and no instruction for pairs. `lanes`: float32 numbers in a vector.
+    and no instruction for pairs. `scalable`: for one with vectors of any length. `lanes`: float32 numbers in
+    a vector.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Graph:
     fixed_point: bool = False
     vectors: bool = False
     registers: bool = False
+    scalable: bool = False
     lanes: int = 1
 
     def value(self, name: str) -> Value:

@@ -38,12 +38,12 @@ def convolution(
     shape = sizes["window"]
     assert isinstance(shape, Window)
     tile = min(tile, 2, shape.result[0] * shape.result[1])
-    offsets = _offsets(shape, int(str(sizes["inputs"])))
+    places = offsets(shape, int(str(sizes["inputs"])))
     params = {
         **sizes, "depth": depth, "chunks": chunks(depth), "stride": chunks(depth) * LANES,
-        "tile": tile, "rows": ROWS // tile, "gathered": offsets is not None,
+        "tile": tile, "rows": ROWS // tile, "gathered": places is not None,
     }  # fmt: skip
-    table = () if offsets is None else (Flash(offsets, f"offsets_{node.name}"),)
+    table = () if places is None else (Flash(places, f"offsets_{node.name}"),)
     arguments = (
         Read(node.inputs[0]), rows_of(weights, node.name), Flash(bias, f"bias_{node.name}"), factors, *table,
         Scratch(chunks(depth) * LANES * tile), Write(node.outputs[0]),
@@ -71,7 +71,7 @@ def depthwise(
     return Call("conv_depthwise_vectors_int8.c.j2", params, arguments, reuse)
 
 
-def _offsets(shape: Window, inputs: int) -> Array | None:
+def offsets(shape: Window, inputs: int) -> Array | None:
     """uint16: from the first input of a pixel to each of them, filled up to a multiple of eight."""
     (height, width), (down, right) = shape.kernel, shape.dilations
     channel = np.arange(inputs).reshape(-1, 1, 1) * (shape.size[0] * shape.size[1])

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .. import lanes, registers, vectors
+from .. import lanes, registers, scalable, vectors
 from ..blocks import packed
 from ..dot import FARTHEST, LONGEST, cut, packed_blocks, packed_pairs
 from ..exact import SCALE
@@ -206,6 +206,8 @@ def _integer_planes(
     if node.quants[0].dtype == np.int8 and taps <= MOST_TAPS:
         if graph.vectors and node.result:
             return vectors.depthwise(node, weights, bias, multiplier, params, plane, reuse)
+        if graph.scalable and scalable.takes(factors):
+            return scalable.depthwise(node, weights, bias, multiplier, params, plane, reuse)
         if graph.registers:
             return registers.depthwise(node, weights, bias, multiplier, params, plane, reuse)
     template, words, (rows, columns) = _integer_depthwise(shape, weights)
@@ -250,6 +252,8 @@ def _integer_columns(
     if node.quants[0].dtype == np.int8:
         if graph.vectors:
             return vectors.convolution(node, weights, bias, multiplier, params, tile, reuse)
+        if graph.scalable and scalable.takes(factors):
+            return scalable.convolution(node, weights, bias, multiplier, params, tile, reuse)
         if graph.registers and pixels > 1:
             return registers.convolution(node, weights, bias, multiplier, params, tile, reuse)
     depth = cut(by_group.shape[2], LONGEST_OF_PIXELS if shape.pointwise else LONGEST)

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .. import lanes, registers, vectors
+from .. import lanes, registers, scalable, vectors
 from ..blocks import packed
 from ..dot import cut, packed_blocks, packed_pairs
 from ..literals import c_float, c_type
@@ -144,6 +144,9 @@ def _integer(node: Node, graph: Graph, stored: Array, rows: int, effort: Effort)
     if graph.vectors and x.dtype == np.int8:
         stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}
         return vectors.dense(node, weights, bias, multiplier, stored_as, rows)
+    if graph.scalable and x.dtype == np.int8 and scalable.takes(factors):
+        stored_as = requantization(node, factors)
+        return scalable.dense(node, weights, bias, multiplier, stored_as, rows)
     if graph.registers and x.dtype == np.int8:
         stored_as = {**requantization(node, factors), "clamp": _limits(node.clamp)}
         return registers.dense(node, weights, bias, multiplier, stored_as, rows)

@@ -67,10 +67,11 @@ def source(
     fixed_point: bool = False,
     vectors: bool = False,
     registers: bool = False,
+    scalable: bool = False,
     lanes: int = 1,
 ) -> Source:
     program, findings = lowered(
-        model, fixed_point=fixed_point, vectors=vectors, registers=registers, lanes=lanes
+        model, fixed_point=fixed_point, vectors=vectors, registers=registers, scalable=scalable, lanes=lanes
     )
     assert program is not None, findings
     return emit(program, prefix)

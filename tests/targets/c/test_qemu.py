@@ -46,6 +46,7 @@ CASES: list[tuple[str, str, Precision]] = [
     *(("cortex-m55", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
     ("cortex-m7", "tiny_cnn", "int8-static"),
     *(("riscv32", "tiny_cnn", p) for p in ("float32", "int8-static")),
+    ("riscv32v", "tiny_cnn", "int8-static"),
     *(("riscv32f", n, p) for n in ("tiny_cnn", "tiny_bilstm") for p in ("float32", "int8-static")),
 ]  # fmt: skip
 

@@ -46,10 +46,20 @@ COMPILERS = {
     ),
     "zig for a Cortex-M0+": (*ZIG, "-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
     "zig for RISC-V": (*ZIG, "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m+c"),
+    "zig for RISC-V with vectors": (
+        *ZIG,
+        "-target",
+        "riscv32-freestanding-none",
+        "-mcpu=generic_rv32+m+c+zve32x+zvl128b",
+    ),
     "gcc for RISC-V": ("riscv64-unknown-elf-gcc", "-march=rv32imac", "-misa-spec=2.2", "-mabi=ilp32"),
 }
-FAMILIES = ("", "vectors", "registers")
+FAMILIES = ("", "vectors", "registers", "scalable")
 """What `lowered` may be told of a processor that has kernels of its own."""
+
+
+def flags(family: str) -> dict[str, bool]:
+    return {family: True, "fixed_point": family == "scalable"} if family else {}
 
 
 @cache
@@ -59,7 +69,7 @@ def one_of_each_form(family: str) -> tuple[ModelProto, ...]:
 
     found: dict[str, ModelProto] = {}
     for model in (*(case[0] for case in INTEGER.values()), *(case[0] for case in FLOAT.values())):
-        program, findings = lowered(model, **{family: True} if family else {})
+        program, findings = lowered(model, **flags(family))
         assert program is not None, findings
         for call in program.calls:
             found.setdefault(call.call.template, model)
@@ -81,12 +91,12 @@ def test_no_compiler_warns(name: str, level: str, tmp_path: Path) -> None:
     files = []
     forms = [(model, family) for family in FAMILIES for model in one_of_each_form(family)]
     for index, (model, family) in enumerate(forms):
-        for file, text in source(model, f"m{index}", **{family: True} if family else {}).files.items():
+        for file, text in source(model, f"m{index}", **flags(family)).files.items():
             (tmp_path / file).write_text(text)
         files.append(f"m{index}.c")
-    flags = [*WARNINGS, level, "-ffreestanding", "-fno-strict-aliasing", "-ffp-contract=off"]
+    options = [*WARNINGS, level, "-ffreestanding", "-fno-strict-aliasing", "-ffp-contract=off"]
     done = subprocess.run(
-        [*command, *flags, "-c", *files],
+        [*command, *options, "-c", *files],
         cwd=tmp_path,
         capture_output=True,
         text=True,
