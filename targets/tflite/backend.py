@@ -84,8 +84,11 @@ class Tflite:
         return (dynamic, half, FLOAT)  # full int8 ruins transformers, and LSTMs stay hybrid anyway
 
     def passes(self, variant: Variant) -> tuple[Pass, ...]:
-        """The batch stays free: `compile` fixes it, and frees it again where the graph allows that."""
-        return (Simplify(),)
+        """The batch stays free: `compile` fixes it, and frees it again where the graph allows that.
+
+        Operators stay whole: what `check` has lowered is more than what onnxruntime writes out, in float64.
+        """
+        return (Simplify(whole=True),)
 
     def needs_calibration(self, variant: Variant) -> bool:
         return variant.precision == "int8-static"

@@ -197,9 +197,9 @@ class _Walk:
             known = {n: self.constants[n] for n in node.input if n}
         else:
             return False
-        if node.domain not in DOMAINS or not fold.foldable(node, [types.get(n) for n in node.output]):
+        if node.domain not in DOMAINS:
             return False
-        results = fold.evaluate(node, opset, known)
+        results = fold.folded(node, opset, known, [types.get(n) for n in node.output])
         if results is None:
             return False
         for name, result in zip(node.output, results, strict=True):

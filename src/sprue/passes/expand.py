@@ -58,7 +58,7 @@ class Expand:
     batch: int | None = None
     first_output_only: tuple[str, ...] = ()
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs_calibration: ClassVar[bool] = False
 
     def tools(self) -> dict[str, str]:
@@ -169,9 +169,7 @@ class _Walk:
             known = {n: self.constants[n] for n in node.input if n}
         else:
             return False
-        if not fold.foldable(node, [types.get(n) for n in node.output]):
-            return False
-        results = fold.evaluate(node, opset, known)
+        results = fold.folded(node, opset, known, [types.get(n) for n in node.output])
         for name, result in zip(node.output, results or [], strict=False):
             if name:
                 self._constant(name, result)

@@ -30,6 +30,8 @@ CHANGING = ["DoubleQDQPairsRemover", "TransposeOptimizer", "WeightBiasQuantizati
 """Of the basic level, what changes results between QDQ pairs: it makes one pair of two with different zero
 points, where either saturates; puts a pair before a Transpose, where others read, too; rounds a float bias.
 """
+WRITTEN_OUT = "_inlfunc_"
+"""How onnxruntime begins the names of what it writes out of an operator's definition."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,12 @@ class Simplify:
         x[1,1,8,8] -> Conv -> Relu -> Reshape -> y          (the new shape is an initializer)
 
     With `batch=None` the batch axis stays as it is, symbolic or not. Inputs and outputs keep names, order and
-    dtypes; the operator set keeps its version.
+    dtypes; the operator set keeps its version. With `whole`, a model of which onnxruntime would write out an
+    operator, because it lacks it in this operator set, is not folded.
     """
 
     batch: int | None = None
+    whole: bool = False
 
     version: ClassVar[int] = 1
     needs_calibration: ClassVar[bool] = False
@@ -63,6 +67,8 @@ class Simplify:
             made = onnx.inliner.inline_local_functions(made)
         made = with_batch(made, self.batch) if self.batch is not None else infer_shapes(made)
         folded = _fold(made)
+        if self.whole and any(o.startswith(WRITTEN_OUT) for n in folded.graph.node for o in n.output):
+            folded = made
         folded.ir_version = made.ir_version
         return _keep_known_outputs(made, normal_form(folded))
 

@@ -70,9 +70,11 @@ def lower_is(node: Node, graph: Graph, _effort: object) -> list[Step]:
         raise Unsupported(f"{node.op} of {graph.value(node.inputs[0]).dtype} has no C kernel", "cast it")
     if node.op == "IsNaN":
         return [elementwise(node, graph, [node.inputs[0]], "a != a", node.outputs[0])]
-    above = "a > 3.40282347e38f" if node.integer("detect_positive", 1) else "0"
-    below = "a < -3.40282347e38f" if node.integer("detect_negative", 1) else "0"
-    return [elementwise(node, graph, [node.inputs[0]], f"{above} || {below}", node.outputs[0])]
+    ends = {"detect_positive": "a > 3.40282347e38f", "detect_negative": "a < -3.40282347e38f"}
+    asked = [test for name, test in ends.items() if node.integer(name, 1)]
+    if not asked:
+        raise Unsupported("IsInf that detects nothing", "remove it")
+    return [elementwise(node, graph, [node.inputs[0]], " || ".join(asked), node.outputs[0])]
 
 
 def lower_shift(node: Node, graph: Graph, _effort: object) -> list[Step]:

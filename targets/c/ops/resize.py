@@ -86,10 +86,18 @@ def _place(x: Value, found: Mapping[int, Taps], *, weighted: bool) -> str:
     return " + ".join(terms) or "i0"
 
 
+def _old(node: Node, graph: Graph) -> bool:
+    """Before operator set 11: no region, no sizes, one way to find coordinates."""
+    return node.op == "Upsample" or graph.opset < 11
+
+
 def _scales(node: Node, graph: Graph, x: Value, y: Value) -> list[float]:
     """Of each axis: as given, or as the sizes make them."""
-    if node.op == "Upsample" or (node.has(2) and graph.constant(node, 2, "scales").size):
-        given = graph.constant(node, 1 if node.op == "Upsample" else 2, "scales").ravel().tolist()
+    place = 1 if _old(node, graph) else 2
+    if "scales" in node.attributes:
+        given = [float(s) for s in node.attributes["scales"]]  # type: ignore[attr-defined]  # a list of floats
+    elif place == 1 or (node.has(2) and graph.constant(node, 2, "scales").size):
+        given = graph.constant(node, place, "scales").ravel().tolist()
     else:
         sizes = graph.constant(node, 3, "sizes").ravel().tolist()
         axes = node.integers("axes", tuple(range(len(x.shape))))
@@ -112,9 +120,20 @@ def _taps(
     if max(before[axis], after[axis]) > LONGEST:
         raise Unsupported(f"{node.op} of an axis of {max(before[axis], after[axis])} elements")
     node.ignore("extrapolation_value", *DECIDING)
-    if node.text("keep_aspect_ratio_policy", "stretch") != "stretch" and _sized(node):
+    place = node.text("coordinate_transformation_mode", "half_pixel")
+    if place == "pytorch_half_pixel" and after[axis] == 1 and not node.integer("antialias", 0):
+        columns: Array = np.eye(
+            1, 1 + before[axis], 1
+        )  # the first element; the reference asks `scale * size == 1`
+    elif node.text("keep_aspect_ratio_policy", "stretch") != "stretch" and _sized(node):
         columns = _by_policy(node, graph, before, axis)
     else:
+        nearest = node.text("mode", "nearest") == "nearest"
+        if place == "half_pixel_symmetric" and nearest and not np.isclose(scale * before[axis], after[axis]):
+            raise Unsupported(
+                f"{node.op} to the nearest in half_pixel_symmetric by a scale that gives no whole size",
+                "give sizes instead",
+            )
         crop = _crop(node, graph, axis, len(before))
         columns = _reference(node, graph, before[axis], scale, crop, after[axis])
     if columns.shape[0] != after[axis]:
@@ -183,7 +202,7 @@ def _columns(
     from onnx.reference import ReferenceEvaluator
 
     kept = {n: node.attributes[n] for n in DECIDING if n in node.attributes}
-    if node.op == "Upsample":
+    if _old(node, graph):
         kept = {"mode": node.text("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
         kept |= {"nearest_mode": "floor"}
     columns = []

@@ -9,13 +9,19 @@ from ..layout import Graph, Laid, identity
 from ..registry import Node, computable, lowers
 from .indexing import narrowed
 
+JOINED = frozenset({"float32", "float16", "int8", "uint8", "int16", "int32", "uint32", "int64", "bool"})
+"""What CONCATENATION knows."""
+PADDED = frozenset({"float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool"})
+"""What PAD, PADV2, MIRROR_PAD and GATHER know."""
 SPLIT = frozenset({"float32", "int8", "uint8", "int16", "int32", "int64"})
 
 
 @lowers("Concat")
 def concat(g: Graph, node: Node) -> Laid:
     tensors, perm = g.alike(node.present())
-    return g.concat(tensors, perm.index(node.axis(0))), perm
+    dtype = tensors[0].dtype
+    wide = computable(dtype, JOINED)
+    return g.cast(g.concat([g.cast(t, wide) for t in tensors], perm.index(node.axis(0))), dtype), perm
 
 
 @lowers("Split")
@@ -131,35 +137,47 @@ def _bounds(node: Node) -> list[tuple[int, int, int]]:
 def pad(g: Graph, node: Node) -> Laid:
     value = node.input(0)
     perm, x = g.held(value)
-    fill, mode = _fill(g, node, x.dtype), node.text("mode", "constant")
+    wide = computable(value.dtype, PADDED)
+    fill, mode = _fill(g, node, value.dtype), node.text("mode", "constant")
+    fill = fill and g.cast(fill, wide)
     if node.opset >= 11 and node.input(1).const is None:
-        return _padded_at_run_time(g, node, mode, fill), identity(value.rank)
+        return _padded_at_run_time(g, node, mode, fill, wide), identity(value.rank)
     amounts = _amounts(node)
     if any(a < 0 for pair in amounts for a in pair):
         raise Unsupported("negative padding", "crop with a Slice")
     shape = tuple(node.outputs[0].shape[p] for p in perm)
-    paddings = g.constant([amounts[p] for p in perm], np.int32)
-    if mode == "reflect":
-        return g.op("MIRROR_PAD", [x, paddings], shape, x.dtype, mode="REFLECT"), perm
+    made = _padded(g, g.cast(x, wide), [amounts[p] for p in perm], shape, mode, fill)
+    return g.cast(made, value.dtype), perm
+
+
+def _padded(
+    g: Graph, x: Tensor, amounts: list[tuple[int, int]], shape: Shape, mode: str, fill: Tensor | None
+) -> Tensor:
     if mode == "edge":
-        return _edge(g, x, [amounts[p] for p in perm]), perm
+        return _edge(g, x, amounts)
     if mode == "wrap":
-        return _wrap(g, x, [amounts[p] for p in perm]), perm
+        return _wrap(g, x, amounts)
+    paddings = g.constant(amounts, np.int32)
+    if mode == "reflect":
+        return g.op("MIRROR_PAD", [x, paddings], shape, x.dtype, mode="REFLECT")
     if fill is None:
-        return g.op("PAD", [x, paddings], shape, x.dtype), perm
-    return g.op("PADV2", [x, paddings, fill], shape, x.dtype), perm
+        return g.op("PAD", [x, paddings], shape, x.dtype)
+    return g.op("PADV2", [x, paddings, fill], shape, x.dtype)
 
 
-def _padded_at_run_time(g: Graph, node: Node, mode: str, fill: Tensor | None) -> Tensor:
+def _padded_at_run_time(
+    g: Graph, node: Node, mode: str, fill: Tensor | None, wide: np.dtype[np.generic]
+) -> Tensor:
     """ONNX gives all begins, then all ends; TFLite wants [rank, 2]."""
     value, out = node.input(0), node.outputs[0]
     if mode not in ("constant", "reflect") or node.optional(3) is not None:
         raise Unsupported(f"padding in mode {mode} computed while the model runs", "make it constant")
     pairs = g.transpose(g.reshape(g.tensor(node.input(1)), (2, value.rank)), (1, 0))
-    inputs = [g.tensor(value), pairs]
+    inputs = [g.cast(g.tensor(value), wide), pairs]
     if mode == "reflect":
-        return g.op("MIRROR_PAD", inputs, out.shape, value.dtype, mode="REFLECT")
-    return g.op("PADV2" if fill else "PAD", [*inputs, *([fill] if fill else [])], out.shape, value.dtype)
+        return g.cast(g.op("MIRROR_PAD", inputs, out.shape, wide, mode="REFLECT"), value.dtype)
+    code, more = ("PADV2", [fill]) if fill else ("PAD", [])
+    return g.cast(g.op(code, [*inputs, *more], out.shape, wide), value.dtype)
 
 
 def _amounts(node: Node) -> list[tuple[int, int]]:

@@ -33,7 +33,7 @@ def grid_sample(g: Graph, node: Node) -> Laid:
     where = [_position(g, points, len(sizes) - 1 - i, size, align) for i, size in enumerate(sizes)]
     if mode == "nearest":
         where = [g.unary("ROUND", p) for p in where]
-    if padding != "zeros":
+    if padding == "reflection" or (padding == "border" and mode != "cubic"):
         where = [_inside(g, p, size, padding, align) for p, size in zip(where, sizes, strict=True)]
     taps = [_taps(g, p, mode) for p in where]
     parts = [

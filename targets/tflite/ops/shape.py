@@ -7,12 +7,17 @@ from onnx import helper
 
 from ..emit import Shape, Tensor, Unsupported
 from ..layout import Graph, Laid
-from ..registry import Node, lowers
+from ..registry import Node, computable, lowers
 
 CASTS = frozenset(
     {"float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64"}
     | {"uint8", "uint16", "uint32", "bool"}
 )
+
+COMPARED = frozenset({"int32", "int64"})
+"""What NOT_EQUAL knows of integers: of others it compares half of the elements, or ends the process."""
+BLOCKS = frozenset({"float32", "uint8", "int8", "int32", "int64"})
+"""What DEPTH_TO_SPACE and SPACE_TO_DEPTH know."""
 
 
 @lowers("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -83,8 +88,8 @@ def cast(g: Graph, node: Node) -> Laid:
     if tensor is None or perm is None:
         return g.cast(g.tensor(value), wanted), tuple(range(value.rank))
     if wanted == np.bool_ and value.dtype != np.bool_:
-        wide = g.cast(tensor, np.float32) if value.dtype.kind == "f" else tensor
-        return g.compare("NOT_EQUAL", wide, 0), perm
+        wide = np.dtype(np.float32) if value.dtype.kind == "f" else computable(value.dtype, COMPARED)
+        return g.compare("NOT_EQUAL", g.cast(tensor, wide), 0), perm
     return g.cast(tensor, wanted), perm
 
 
@@ -101,7 +106,7 @@ def depth_space(g: Graph, node: Node) -> Tensor | Laid:
     if node.op == "SpaceToDepth" and node.text("mode", "DCR") == "CRD":
         split = g.reshape(g.tensor(value), (n, c, h // block, block, w // block, block))
         return g.reshape(g.transpose(split, (0, 1, 3, 5, 2, 4)), out)
-    x = g.view(value, (0, 2, 3, 1))
+    x = g.cast(g.view(value, (0, 2, 3, 1)), computable(value.dtype, BLOCKS))
     code = "DEPTH_TO_SPACE" if node.op == "DepthToSpace" else "SPACE_TO_DEPTH"
     shape: Shape = (out[0], out[2], out[3], out[1])
-    return g.op(code, [x], shape, value.dtype, blockSize=block), (0, 2, 3, 1)
+    return g.cast(g.op(code, [x], shape, x.dtype, blockSize=block), value.dtype), (0, 2, 3, 1)

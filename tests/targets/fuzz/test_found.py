@@ -175,6 +175,68 @@ def local_response_of_a_constant() -> Case:
     return case(nodes, 17, {"x": X}, {"w": np.linspace(-3, 3, 60, dtype=np.float32).reshape(X.shape)})
 
 
+def cubic_beyond_the_border() -> Case:
+    """onnxruntime and torch clamp each neighbour; ONNX's reference implementation the place itself."""
+    at = np.array([[-0.9, 1.2], [0.3, -1.4], [1.1, 0.2], [0, 0]], np.float32).reshape(1, 4, 1, 2)
+    return case(
+        [node("GridSample", "x at", "y", mode="cubic", padding_mode="border")], 20, {"x": X}, {"at": at}
+    )
+
+
+def enlarged(op: str, opset: int) -> Case:
+    """Before operator set 11: the scales are an attribute, or the second input."""
+    if opset < 9:
+        return case([node(op, "x", "y", scales=[1.0, 1.0, 2.0, 3.0])], opset, {"x": X})
+    return case([node(op, "x s", "y")], opset, {"x": X}, {"s": np.array([1, 1, 2, 3], np.float32)})
+
+
+def a_branch_of_constants(op: str, opset: int, shape: Sequence[int], **attributes: Any) -> Case:
+    """What ONNX's reference implementation, that folds constants, gets wrong of them."""
+    held = {"w": np.random.default_rng(2).standard_normal(shape).astype(np.float32)}
+    held |= {"k": np.random.default_rng(3).standard_normal((2, 1, 2, 2)).astype(np.float32)}
+    inputs = "w k" if op == "ConvTranspose" else "w"
+    nodes = [node(op, inputs, "n", **attributes), node("ReduceSum", "n", "r", keepdims=0)]
+    if op != "ConvTranspose":
+        nodes[1] = node("Slice", "n", "r", starts=[0] * len(shape), ends=[1] * len(shape))
+    return case([*nodes, node("Add", "x r", "y")], opset, {"x": X}, held)
+
+
+def joined(op: str, dtype: str) -> Case:
+    """TFLite's kernels of them know fewer types than tensors have."""
+    x = np.arange(6, dtype=dtype).reshape(1, 6)
+    if op == "Concat":
+        return case([node(op, "x x", "y", axis=1)], 17, {"x": x})
+    return case([node(op, "x p", "y", mode="edge")], 17, {"x": x}, {"p": np.array([0, 1, 0, 2])})
+
+
+def cast_to_truth(dtype: str) -> Case:
+    """TFLite's NOT_EQUAL compares half of the elements, or ends the process."""
+    x = np.arange(6).astype(dtype).reshape(1, 6)
+    return case([node("Cast", "x", "y", to=TensorProto.BOOL)], 17, {"x": x})
+
+
+def one_pixel_of_three() -> Case:
+    """ONNX's reference implementation asks whether scale times size is 1, of a scale that is rounded."""
+    kept: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}
+    made = helper.make_node("Resize", ["x", "", "", "s"], ["y"], "Resize_y", **kept)
+    return case([made], 17, {"x": X}, {"s": np.array([1, 2, 1, 1])})
+
+
+def logarithm_of_a_newer_set() -> Case:
+    """Which onnxruntime lacks, and writes out in float64 where it folds constants."""
+    return case([node("ReduceLogSumExp", "x a", "y")], 28, {"x": X}, {"a": np.array([-1])})
+
+
+def reversed_in_an_older_set() -> Case:
+    """Written out with GatherElements, which that operator set does not have."""
+    nodes = [node("ReverseSequence", "x n", "y", time_axis=1, batch_axis=0)]
+    return case(nodes, 10, {"x": X}, {"n": np.array([2])})
+
+
+def nothing_infinite() -> Case:
+    return case([node("IsInf", "x", "y", detect_negative=0, detect_positive=0)], 17, {"x": X})
+
+
 FOUND: dict[str, tuple[Callable[[], Case], str]] = {
     "a node named as one without name": (a_node_named_as_one_without_name, ""),
     "QDQ pairs with two zero points": (pairs_with_two_zero_points, ""),
@@ -191,6 +253,17 @@ FOUND: dict[str, tuple[Callable[[], Case], str]] = {
     "exponentials beyond float32": (exponentials_beyond_float32, ""),
     "a local response of a constant": (local_response_of_a_constant, ""),
     "a withdrawn operator": (withdrawn_group_normalization, ""),
+    "a cubic beyond the border": (cubic_beyond_the_border, ""),
+    "an Upsample with an attribute": (partial(enlarged, "Upsample", 7), ""),
+    "a Resize with two inputs": (partial(enlarged, "Resize", 10), ""),
+    "groups of a constant": (partial(a_branch_of_constants, "ConvTranspose", 12, (1, 2, 3, 3), group=2), ""),
+    "a Softmax over all axes behind": (partial(a_branch_of_constants, "Softmax", 9, (1, 2, 3)), ""),
+    "a 16-bit Concat": (partial(joined, "Concat", "uint16"), ""),
+    "an edge of 32 bits": (partial(joined, "Pad", "uint32"), ""),
+    "truth of 8 bits": (partial(cast_to_truth, "int8"), ""),
+    "truth of 16 bits": (partial(cast_to_truth, "int16"), ""),
+    "one pixel of many": (one_pixel_of_three, ""),
+    "a logarithm of a newer set": (logarithm_of_a_newer_set, ""),
 }
 
 
@@ -212,6 +285,17 @@ def test_c_is_right_or_says_why_not(tmp_path: Path) -> None:
     for (name, (_, why)), outcome in zip(FOUND.items(), made, strict=True):
         assert outcome.kind in (("refused",) if why else ("right", "refused")), (name, outcome)
         assert why in outcome.why
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (reversed_in_an_older_set, "ReverseSequence: the operator ReverseSequence has no C kernel"),
+        (nothing_infinite, "IsInf: IsInf that detects nothing"),
+    ],
+)
+def test_c_names_the_node_that_it_refuses(made: Callable[[], Case], why: str) -> None:
+    assert lowerings.c_source(made().model, "m", lanes=1) == lowerings.Outcome("refused", why)
 
 
 def test_a_reduction_of_a_shape_is_refused() -> None:

@@ -13,6 +13,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
 
+import onnx
 from onnx import NodeProto
 
 from sprue.passes.definitions.writer import NotDefined, Writer
@@ -50,5 +51,20 @@ def defined(
             definition(writer)
         except NotDefined:
             continue
-        return writer.made
+        if all(_known(n, opset) for n in writer.made):
+            return writer.made
     return None
+
+
+def _known(node: NodeProto, opset: int) -> bool:
+    """Whether the operator set has it: definitions are written in operators of today.
+
+    Equal of floats is of operator set 11.
+    """
+    if node.op_type == "Equal" and opset < 11:
+        return False
+    try:
+        onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return False
+    return True
