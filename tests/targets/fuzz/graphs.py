@@ -11,13 +11,15 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from onnx import ModelProto
 
-from . import layers, movement, steps
-from .growing import MOST_ELEMENTS, Arrays, Choose, Growing, Skip, outputs
+from . import cells, control, layers, movement, patterns, quantized, sampling, steps
+from .growing import MOST_ELEMENTS, NARROW, Arrays, Choose, Growing, Skip, outputs
 
-STEPS = (*steps.STEPS, *movement.STEPS, *layers.STEPS)
+FAMILIES = (steps, movement, layers, cells, quantized, patterns, sampling, control)
+STEPS = tuple(step for family in FAMILIES for step in family.STEPS)
 SHAPES = ((1, 3, 6, 5), (1, 4, 4, 4), (1, 2, 7, 3), (1, 1, 5, 5), (1, 7), (1, 12), (1, 5, 6), (1, 4, 3))
 OTHERS = ((1, 3), (1, 1), (1,), (1, 1, 4), (1, 2, 3, 3), (1, 1, 2), (1, 3, 2, 2, 2))
-OLDEST, NEWEST = 13, 26
+OLDEST, COMMON, NEWEST = 7, 13, 28
+"""Operator sets: what both lowerings take, and from where on most graphs are."""
 MOST_NODES = 24
 
 
@@ -59,11 +61,11 @@ class Case:
 
 def make(choose: Choose, known: Collection[str] | None = None) -> Case:
     """Raises Skip when nothing came together. `known`: the operators to take, None: all."""
-    g = Growing(choose, choose(OLDEST, NEWEST), known)
+    g = Growing(choose, _opset(choose), known)
     g.input("float32", g.one_of(SHAPES if choose(0, 3) else OTHERS))
     for _ in range(choose(0, 2)):
         shape = g.values["x0"].shape if g.maybe() else g.one_of(OTHERS)
-        g.input(g.one_of(("float32", "int64", "int32", "bool")), shape)
+        g.input(g.one_of(("float32", "int64", "int32", "bool") if g.choose(0, 4) else NARROW), shape)
     for _ in range(choose(1, 14)):
         try:
             g.one_of(STEPS)(g)
@@ -79,6 +81,11 @@ def make(choose: Choose, known: Collection[str] | None = None) -> Case:
         return Case(model, feeds, {n: np.array(v) for n, v in outputs(model, feeds).items()})
     except Exception as error:  # onnxruntime's errors share no base class but Exception
         raise Skip from error
+
+
+def _opset(choose: Choose) -> int:
+    kind = choose(0, 7)
+    return NEWEST if kind == 1 else choose(COMMON, NEWEST) if kind else choose(OLDEST, COMMON - 1)
 
 
 def from_seed(seed: int, known: Collection[str]) -> Case:

@@ -16,6 +16,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
+from sprue.passes.normal_form import names_read
+
+from .older import as_it_was
+
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Choose = Callable[[int, int], int]
@@ -28,7 +32,10 @@ LARGEST_INTEGER = 2**15 - 1
 """A product of two then fits int32: what comes of an overflow is not defined."""
 MARGIN = 1e-3
 FLOATS, INTEGERS, BOOLS = ("float32",), ("int64", "int32"), ("bool",)
+NARROW = ("int8", "uint8", "int16", "uint16", "uint32", "uint64")
+"""Integers that are rare in networks: for the most part they are moved."""
 NUMBERS = (*FLOATS, *INTEGERS)
+ALL = (*NUMBERS, *BOOLS, *NARROW)
 
 
 class Skip(Exception):
@@ -138,14 +145,17 @@ class Growing:
             raise Skip
         names = [f"t{len(self.nodes)}_{i}" if count > 1 else f"t{len(self.nodes)}" for i in range(count)]
         given = {k: v for k, v in attributes.items() if v is not None}
-        node = helper.make_node(op, list(inputs), names, f"{op}_{len(self.nodes)}", **given)
+        form = as_it_was(op, inputs, given, self.opset, self.constants)
+        if form is None:
+            raise Skip
+        node = helper.make_node(op, form[0], names, f"{op}_{len(self.nodes)}", **form[1])
         made = self._run(node)
         if any(v.size > MOST_ELEMENTS or v.size == 0 for v in made):
             raise Skip
         for value in made:
             if value.dtype.kind == "f" and not (np.isfinite(value).all() and np.abs(value).max() < LARGEST):
                 raise Skip
-            if value.dtype.kind == "i" and np.abs(value.astype(np.int64)).max() > LARGEST_INTEGER:
+            if value.dtype.kind in "iu" and np.abs(value.astype(np.float64)).max() > LARGEST_INTEGER:
                 raise Skip
         self.nodes.append(node)
         self.values.update(zip(names, made, strict=True))
@@ -161,8 +171,9 @@ class Growing:
         return names
 
     def _run(self, node: NodeProto) -> list[Array]:
-        fed = {n: self.values[n] for n in dict.fromkeys(node.input) if n and n not in self.constants}
-        held = {n: self.constants[n] for n in dict.fromkeys(node.input) if n in self.constants}
+        read = [n for n in dict.fromkeys(names_read([node])) if n in self.values]
+        fed = {n: self.values[n] for n in read if n not in self.constants}
+        held = {n: self.constants[n] for n in read if n in self.constants}
         model = _model([node], fed, list(node.output), held, self.opset)
         try:
             return list(outputs(model, fed).values())
@@ -203,7 +214,7 @@ class Growing:
 
     def model(self) -> ModelProto:
         """The graph; its outputs are the tensors that nothing reads, and now and then one that is read."""
-        read = {name for node in self.nodes for name in node.input}
+        read = set(names_read(self.nodes))
         ends = [n for node in self.nodes for n in node.output if n not in read]
         made = [o for node in self.nodes for o in node.output if o in read]
         if made and self.maybe():

@@ -1,4 +1,4 @@
-"""Steps by which a random graph grows: layers of networks, reductions, recurrent cells, quantization."""
+"""Steps by which a random graph grows: layers of networks, reductions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .growing import FLOATS, INTEGERS, LARGEST_INTEGER, NUMBERS, Growing, Skip
 from .steps import Step
 
 
-def _window(g: Growing, sizes: tuple[int, ...], *, pool: bool) -> dict[str, Any]:
+def window(g: Growing, sizes: tuple[int, ...], *, pool: bool) -> dict[str, Any]:
     kernel = [g.choose(1, min(3, s)) for s in sizes]
     given: dict[str, Any] = {"kernel_shape": kernel, "strides": [g.choose(1, 2 + pool) for _ in sizes]}
     if g.maybe(3) and (not pool or g.opset >= 19):
@@ -26,11 +26,11 @@ def _window(g: Growing, sizes: tuple[int, ...], *, pool: bool) -> dict[str, Any]
 
 
 def conv(g: Growing) -> None:
-    x = g.pick(rank=(3, 4, 4, 4))
+    x = g.pick(rank=(3, 4, 4, 4, 5))
     _, c, *sizes = g.values[x].shape
     group = g.one_of([d for d in (1, 1, 2, 3, c) if c % d == 0])
     out = group * g.choose(1, 3)
-    given = _window(g, tuple(sizes), pool=False)
+    given = window(g, tuple(sizes), pool=False)
     inputs = [x, g.weight(out, c // group, *given["kernel_shape"])]
     if g.maybe():
         inputs.append(g.weight(out))
@@ -52,7 +52,7 @@ def _follow(g: Growing, made: str, channels: int) -> None:
 
 
 def conv_transpose(g: Growing) -> None:
-    x = g.pick(rank=(3, 4))
+    x = g.pick(rank=(3, 4, 4, 5))
     _, c, *sizes = g.values[x].shape
     group = g.one_of([d for d in (1, 1, 2, c) if c % d == 0])
     out = g.choose(1, 3)
@@ -68,9 +68,9 @@ def conv_transpose(g: Growing) -> None:
 
 
 def pool(g: Growing) -> None:
-    x = g.pick(rank=(3, 4, 4))
+    x = g.pick(rank=(3, 4, 4, 5))
     op = g.one_of(("MaxPool", "AveragePool"))
-    given = _window(g, g.values[x].shape[2:], pool=True)
+    given = window(g, g.values[x].shape[2:], pool=True)
     if op == "AveragePool":
         given["count_include_pad"] = g.choose(0, 1)
     if "auto_pad" not in given and g.maybe(3):
@@ -82,7 +82,7 @@ def pool(g: Growing) -> None:
 
 
 def pool_all(g: Growing) -> None:
-    g.add(g.one_of(("GlobalAveragePool", "GlobalMaxPool")), [g.pick(rank=(3, 4))])
+    g.add(g.one_of(("GlobalAveragePool", "GlobalMaxPool")), [g.pick(rank=(3, 4, 5))])
 
 
 def normalize(g: Growing) -> None:
@@ -193,16 +193,25 @@ def top(g: Growing) -> None:
 
 def softmax(g: Growing) -> None:
     x = g.pick()
-    op = g.one_of(("Softmax", "LogSoftmax", "Softmax", "LpNormalization"))
+    op = g.one_of(("Softmax", "LogSoftmax", "Softmax", "LpNormalization", "Hardmax"))
     if op == "LpNormalization" and np.abs(g.values[x]).min() < 0.1:
         raise Skip
-    g.add(op, [x], axis=g.axis(x))
+    axis = g.axis(x)
+    if op == "Hardmax":
+        g.distinct(x, range(g.values[x].ndim))
+    default = g.maybe(6) and op != "LpNormalization"
+    g.add(op, [x], axis=None if default else axis, p=g.one_of((None, 1)) if op == "LpNormalization" else None)
 
 
 def cumulative(g: Growing) -> None:
     x = g.pick(NUMBERS)
     axis = g.axis(x)
-    g.add("CumSum", [x, g.integers(axis)], exclusive=g.choose(0, 1), reverse=g.choose(0, 1))
+    g.add(
+        g.one_of(("CumSum", "CumSum", "CumProd")),
+        [x, g.integers(axis)],
+        exclusive=g.choose(0, 1),
+        reverse=g.choose(0, 1),
+    )
 
 
 def local_response(g: Growing) -> None:
@@ -217,162 +226,85 @@ def one_hot(g: Growing) -> None:
     g.moved("OneHot", [inside, g.integers(depth), values], axis=g.one_of((None, 0)))
 
 
-def resize(g: Growing) -> None:
-    x = g.pick(rank=(4,))
-    n, c, h, w = g.values[x].shape
-    mode = g.one_of(("nearest", "nearest", "linear"))
-    given: dict[str, Any] = {"mode": mode}
-    places = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-    given["coordinate_transformation_mode"] = g.one_of(places)
-    factors = (2, 3) if mode == "nearest" else (1, 2, 3)
-    if mode == "nearest":
-        given["nearest_mode"] = g.one_of(("floor", "round_prefer_floor", "round_prefer_ceil", "ceil"))
+def pool_and_back(g: Growing) -> None:
+    """The largest of each window and where it was; now and then put back there."""
+    x = g.pick(rank=(3, 4, 4))
+    g.distinct(x, range(g.values[x].ndim))
+    sizes = g.values[x].shape[2:]
+    given: dict[str, Any] = {
+        "kernel_shape": [min(2, s) for s in sizes],
+        "strides": [min(2, s) for s in sizes],
+    }
+    values, places = g.moved("MaxPool", [x], 2, storage_order=g.one_of((None, None, 1)), **given)
     if g.maybe():
-        sizes = [n, c, h * g.one_of(factors), w * g.one_of(factors)]
-        g.add("Resize", [x, "", "", g.integers(sizes)], **given)
-    else:
-        scales = [1.0, 1.0, float(g.one_of(factors)), float(g.one_of(factors))]
-        g.add("Resize", [x, "", g.constant(scales, "float32")], **given)
+        g.moved("MaxUnpool", [values, places], **given)
 
 
-def recurrent(g: Growing) -> None:
-    """LSTM or GRU over [time, batch, features], as exporters write it: transposed before and behind."""
-    x = g.pick(rank=(3,))
-    steps, batch, size = g.values[x].shape
-    if steps > 6 or size > 16:
-        raise Skip
-    op = g.one_of(("LSTM", "GRU"))
-    gates, hidden = (4, g.choose(1, 4)) if op == "LSTM" else (3, g.choose(1, 4))
-    direction = g.one_of(("forward", "reverse", "bidirectional"))
-    two = 2 if direction == "bidirectional" else 1
-    inputs = [x, g.weight(two, gates * hidden, size), g.weight(two, gates * hidden, hidden)]
-    if g.maybe():
-        inputs.append(g.weight(two, 2 * gates * hidden))
-    if g.maybe(3):
-        inputs += [""] * (4 - len(inputs)) + ["", g.weight(two, batch, hidden)]
-        if op == "LSTM":
-            inputs.append(g.weight(two, batch, hidden))
-    given: dict[str, Any] = {"hidden_size": hidden, "direction": direction}
-    if op == "GRU":
-        given["linear_before_reset"] = g.choose(0, 1)
-    names = g.add(op, inputs, g.choose(1, 3 if op == "LSTM" else 2), **given)
-    if direction != "bidirectional" and g.maybe():
-        g.moved("Squeeze", [names[0], g.integers([1])])
-
-
-def recurrent_over_features(g: Growing) -> None:
-    (turned,) = g.moved("Transpose", [g.pick(rank=(3,))], perm=[1, 0, 2])
-    if turned:
-        recurrent(g)
-
-
-def _scale(value: Any) -> float:
-    return max(float(np.abs(value).max()) / 127, 1e-4)
-
-
-def fake_quantize(g: Growing, x: str) -> str:
-    """QuantizeLinear and DequantizeLinear per tensor, where no rounding error moves a value by a step."""
-    value = g.values[x]
-    scale = np.float32(_scale(value))
-    steps = value.astype(np.float64) / scale
-    if np.abs(steps - np.floor(steps) - 0.5).min() < MARGIN_OF_STEPS and x not in g.sure:
-        raise Skip
-    zero = (
-        g.constant(g.one_of((0, 0, -3, 11)), "int8") if g.maybe(4) or g.maybe() else g.constant(128, "uint8")
-    )
-    given = [g.constant(scale), zero]
-    (stored,) = g.add("QuantizeLinear", [x, *given])
-    (made,) = g.add("DequantizeLinear", [stored, *given])
-    return made
-
-
-MARGIN_OF_STEPS = 5e-4
-
-
-def quantized_weight(g: Growing, *shape: int, axis: int = 0) -> str:
-    """int8 weights with one scale, or one for each channel."""
-    data = g.random("float32", shape, 0.5)
-    if g.maybe():
-        others = tuple(i for i in range(len(shape)) if i != axis)
-        scale = np.maximum(np.abs(data).max(axis=others), 0.01).astype(np.float32) / np.float32(127)
-        wide = scale.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    else:
-        scale = wide = np.float32(_scale(data))
-    stored = g.constant(np.clip(np.round(data / wide), -127, 127), "int8")
-    given = [g.constant(scale, "float32"), g.constant(np.zeros(np.shape(scale)), "int8")]
-    (made,) = g.add("DequantizeLinear", [stored, *given], axis=axis if np.ndim(scale) else None)
-    return made
-
-
-def quantized_bias(g: Growing, count: int, x: str, weight: str) -> list[str]:
-    """int32 in steps of the input's scale times the weights': what integer kernels add as it is."""
-    if g.maybe():
-        return []
-    makers = {o: n for n in g.nodes for o in n.output}
-    scales = [g.constants[makers[name].input[1]] for name in (x, weight)]
-    scale = np.broadcast_to(scales[0] * scales[1], (count,)).astype(np.float32)
-    stored = g.constant(np.round(g.random("float32", (count,), 0.5) / scale), "int32")
-    return g.add("DequantizeLinear", [stored, g.constant(scale)], axis=0)
-
-
-def quantized_layer(g: Growing) -> None:
-    """A layer between QDQ pairs, as a quantized export has it."""
-    x = fake_quantize(g, g.pick(rank=(2, 3, 4)))
+def loss(g: Growing) -> None:
+    x = g.pick(rank=(2, 3, 4))
     shape = g.values[x].shape
-    kind = g.choose(0, 4)
-    if len(shape) == 4 and kind < 2:
-        group = shape[1] if g.maybe(3) else 1
-        out = group * g.choose(1, 2) if group > 1 else g.choose(1, 4)
-        given = _window(g, shape[2:], pool=False)
-        weight = quantized_weight(g, out, shape[1] // group, *given["kernel_shape"])
-        bias = quantized_bias(g, out, x, weight)
-        (y,) = g.add("Conv", [x, weight, *bias], group=group, **given)
-    elif len(shape) == 4 and kind == 2:
-        y = g.add(*g.one_of([("GlobalAveragePool", [x]), ("MaxPool", [x])]), kernel_shape=None)[0]
-    elif len(shape) == 2 and kind < 3:
-        out = g.choose(1, 5)
-        weight = quantized_weight(g, out, shape[1])
-        (y,) = g.add("Gemm", [x, weight, *quantized_bias(g, out, x, weight)], transB=1)
-    elif kind == 3:
-        (y,) = g.add(g.one_of(("Add", "Mul")), [x, x])
-    else:
-        y = g.add("MatMul", [x, quantized_weight(g, shape[-1], g.choose(1, 4), axis=1)])[0]
+    labels = np.random.default_rng(g.choose(0, 999)).integers(0, shape[1], (shape[0], *shape[2:]))
+    inputs = [x, g.constant(labels, g.one_of(INTEGERS))]
     if g.maybe(3):
-        (y,) = g.add(g.one_of(("Relu", "Sigmoid", "Clip")), [y])
-    if g.maybe() or g.maybe():
-        fake_quantize(g, y)
-
-
-def integer_operator(g: Growing) -> None:
-    """A layer that takes and gives integers itself, as quantizers write it in their other format."""
-    x = fake_quantize(g, g.pick(rank=(2, 3, 4)))
-    stored, scale, zero = next(n for n in g.nodes if x in n.output).input
-    shape, out = g.values[x].shape, g.choose(1, 4)
-    each = g.maybe()
-    steps = g.constant(np.full(out if each else (), 0.02), "float32")
-    zeros = g.constant(np.full(out if each else (), 0 if each else g.one_of((0, 0, -3))), "int8")
-    result = [g.constant(g.one_of((0.01, 0.05, 0.3)), "float32"), zero]
-    rng = np.random.default_rng(g.choose(0, 9999))
-    if len(shape) == 4:
-        given = _window(g, shape[2:], pool=False)
-        kernel = g.constant(rng.integers(-127, 128, (out, shape[1], *given["kernel_shape"])), "int8")
-        bias = [] if g.maybe() else [g.constant(rng.integers(-900, 900, out), "int32")]
-        inputs = [stored, scale, zero, kernel, steps, zeros, *result, *bias]
-        (y,) = g.add("QLinearConv", inputs, **given)
+        inputs.append(g.constant(np.abs(g.random("float32", shape[1:2])) + np.float32(0.1)))
+    given = {"reduction": g.one_of((None, "mean", "sum", "none")), "ignore_index": g.one_of((None, None, 0))}
+    if g.maybe():
+        g.add("SoftmaxCrossEntropyLoss", inputs, g.choose(1, 2), **given)
     else:
-        matrix = g.constant(rng.integers(-127, 128, (shape[-1], out)), "int8")
-        if g.maybe():
-            (sums,) = g.add("MatMulInteger", [stored, matrix, zero, zeros])
-            (real,) = g.add("Cast", [sums], to=1)
-            g.add("Mul", [real, g.constant(1e-3, "float32")])
-            return
-        (y,) = g.add("QLinearMatMul", [stored, scale, zero, matrix, steps, zeros, *result])
-    g.add("DequantizeLinear", [y, *result])
+        g.add("NegativeLogLikelihoodLoss", inputs, **given)
+
+
+def einsum(g: Growing) -> None:
+    x = g.pick(rank=(2, 3))
+    shape = g.values[x].shape
+    n = g.choose(1, 3)
+    if len(shape) == 2:
+        equation, y = g.one_of(
+            [
+                ("ij,jk->ik", (shape[1], n)),
+                ("ij->ji", None),
+                ("ij,ij->i", shape),
+                ("ij,kj->ki", (n, shape[1])),
+                ("ij->", None),
+            ]
+        )
+    else:
+        equation, y = g.one_of(
+            [
+                ("bij,bjk->bik", (shape[0], shape[2], n)), ("bij,jk->bik", (shape[2], n)), ("bij->bji", None),
+                ("...ij,...kj->...ik", (shape[0], n, shape[2])), ("bij,bij->b", shape), ("bij->bj", None),
+            ]
+        )  # fmt: skip
+    g.add("Einsum", [x] if y is None else [x, g.weight(*y)], equation=equation)
+
+
+def determinant(g: Growing) -> None:
+    x = g.pick(rank=(2, 3, 4))
+    *_, rows, columns = g.values[x].shape
+    size = min(rows, columns, 4)
+    last = g.values[x].ndim
+    (square,) = g.moved(
+        "Slice", [x, g.integers([0, 0]), g.integers([size, size]), g.integers([last - 2, last - 1])]
+    )
+    g.add("Det", [square])
+
+
+def spread(g: Growing) -> None:
+    """MeanVarianceNormalization, LpPool."""
+    x = g.pick(rank=(4,))
+    if g.maybe():
+        axes = g.one_of([None, [0, 2, 3], [1, 2, 3], [2, 3]])
+        value = np.moveaxis(g.values[x], axes or [0, 2, 3], range(len(axes or [0, 2, 3])))
+        _spread(value.reshape(int(np.prod(value.shape[: len(axes or [0, 2, 3])])), -1).T)
+        g.add("MeanVarianceNormalization", [x], axes=axes)
+    else:
+        given = window(g, g.values[x].shape[2:], pool=True)
+        given.pop("dilations", None)
+        g.add("LpPool", [x], p=g.one_of((None, 1, 3)), **given)
 
 
 STEPS: tuple[Step, ...] = (
     conv, conv, conv, conv_transpose, pool, pool, pool_all, normalize, matmul, matmul, gemm, gemm, reduce,
-    reduce, arg, top, softmax, cumulative, local_response, one_hot, resize, recurrent,
-    recurrent_over_features, quantized_layer, quantized_layer, quantized_layer,
-    integer_operator,
+    reduce, arg, top, softmax, cumulative, local_response, one_hot, pool_and_back, loss, einsum, determinant,
+    spread,
 )  # fmt: skip

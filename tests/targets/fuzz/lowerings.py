@@ -157,7 +157,17 @@ def c(cases: Sequence[Case], folder: Path, flags: Sequence[str], lanes: int) -> 
     if not sources:
         yield from (one for one in made if isinstance(one, Outcome))
         return
-    program = host.build(folder, sources, flags)  # raises what the compiler says: worse than any outcome
+    try:
+        program = host.build(folder, sources, flags)
+    except AssertionError as error:  # what the compiler says
+        if len(cases) == 1:
+            yield Outcome("wrong", f"it does not compile: {error}"[:600])
+            return
+        for number, case in enumerate(cases):
+            alone = folder / str(number)
+            alone.mkdir()
+            yield from c([case], alone, flags, lanes)
+        return
     for case, index in zip(cases, made, strict=True):
         if isinstance(index, Outcome):
             yield index

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .growing import FLOATS, INTEGERS, NUMBERS, Growing, Skip
-from .steps import ALL, Step
+from .growing import ALL, FLOATS, INTEGERS, NUMBERS, Growing, Skip
+from .steps import Step
 
 
 def transpose(g: Growing) -> None:
@@ -147,6 +147,24 @@ def gather_nd(g: Growing) -> None:
     g.moved("GatherND", [x, g.integers(indices)])
 
 
+def gather_nd_each(g: Growing) -> None:
+    """Its indices in each part of the batch."""
+    if g.maybe():
+        raise Skip  # TFLite cannot
+    x = g.pick(ALL, rank=(2, 3, 4))
+    shape = g.values[x].shape
+    apart = g.choose(1, len(shape) - 1)
+    rng = np.random.default_rng(g.choose(0, 999))
+    depth = g.choose(1, len(shape) - apart)
+    rows = (*shape[:apart], g.choose(1, 3))
+    indices = np.stack([rng.integers(-d, d, rows) for d in shape[apart : apart + depth]], axis=-1)
+    g.moved("GatherND", [x, g.integers(indices)], batch_dims=apart)
+
+
+def reductions(g: Growing) -> tuple[str, ...]:
+    return ("add", "mul", "max", "min") if g.opset >= 18 else ("add", "mul") if g.opset >= 16 else ()
+
+
 def scatter(g: Growing) -> None:
     x = g.pick(NUMBERS)
     axis = g.axis(x)
@@ -157,8 +175,9 @@ def scatter(g: Growing) -> None:
     whole[axis] = count
     columns = np.argsort(rng.random(shape), axis=axis).take(range(count), axis=axis)  # no index twice
     updates = g.constant(g.random(g.values[x].dtype.name, whole))
-    reduction = g.one_of((None, None, "add", "mul")) if g.opset >= 16 else None
-    g.moved("ScatterElements", [x, g.integers(columns), updates], axis=axis, reduction=reduction)
+    reduction = g.one_of((None, None, *reductions(g)))
+    op = "ScatterElements" if g.opset >= 11 else "Scatter"
+    g.moved(op, [x, g.integers(columns), updates], axis=axis, reduction=reduction)
     if reduction:
         g.sure.discard(g.nodes[-1].output[0])
 
@@ -170,7 +189,10 @@ def scatter_nd(g: Growing) -> None:
     rng = np.random.default_rng(g.choose(0, 999))
     indices = rng.permutation(shape[0])[:rows, None]
     updates = g.constant(g.random(g.values[x].dtype.name, (rows, *shape[1:])))
-    g.moved("ScatterND", [x, g.integers(indices), updates])
+    reduction = g.one_of((None, None, *reductions(g)))
+    g.moved("ScatterND", [x, g.integers(indices), updates], reduction=reduction)
+    if reduction:
+        g.sure.discard(g.nodes[-1].output[0])
 
 
 def concat(g: Growing) -> None:
@@ -201,17 +223,26 @@ def split(g: Growing) -> None:
         at = g.choose(1, size - 1)
         g.moved("Split", [x, g.integers([at, size - at])], 2, axis=axis)
     elif g.opset >= 18:
-        g.moved("Split", [x], 2, axis=axis, num_outputs=2)
+        parts = g.choose(2, min(size, 3))  # the last may be smaller
+        g.moved("Split", [x], parts, axis=axis, num_outputs=parts)
     else:
         g.moved("Split", [x], 2, axis=axis)
 
 
 def pad(g: Growing) -> None:
-    x = g.pick(FLOATS if g.maybe() else NUMBERS, rank=(1, 2, 3, 4))
+    x = g.pick(FLOATS if g.maybe() else ALL if g.maybe() else NUMBERS, rank=(1, 2, 3, 4, 5))
     rank = g.values[x].ndim
     amounts = [g.choose(-1, 2) if g.maybe(8) else g.choose(0, 2) for _ in range(2 * rank)]
     mode = g.one_of(("constant", "constant", "edge", "reflect", "wrap" if g.opset >= 19 else "edge"))
-    value = g.constant(g.choose(-2, 2), g.values[x].dtype.name) if mode == "constant" and g.maybe() else None
+    wanted = mode == "constant" and g.maybe()
+    low = 0 if g.values[x].dtype.kind in "ub" else -2
+    value = g.constant(g.choose(low, 2), g.values[x].dtype.name) if wanted else None
+    if g.opset >= 18 and g.maybe(4):
+        axes = sorted({g.choose(0, rank - 1) for _ in range(2)})
+        amounts = [g.choose(0, 2) for _ in range(2 * len(axes))]
+        named = [a - rank if g.maybe() else a for a in axes]
+        g.moved("Pad", [x, g.integers(amounts), value or "", g.integers(named)], mode=mode)
+        return
     g.moved("Pad", [x, g.integers(amounts), *([value] if value else [])], mode=mode)
 
 
@@ -223,13 +254,52 @@ def blocks(g: Growing) -> None:
 
 
 def triangle(g: Growing) -> None:
-    x = g.pick(NUMBERS, rank=(2, 3))
+    x = g.pick(ALL, rank=(2, 3, 4))
     k = [g.integers(g.choose(-2, 2))] if g.maybe() else []
     g.moved("Trilu", [x, *k], upper=g.one_of((0, 1)))
+
+
+def compress(g: Growing) -> None:
+    x = g.pick(ALL)
+    shape = g.values[x].shape
+    axis = None if g.maybe(3) else g.axis(x)
+    size = g.values[x].size if axis is None else shape[axis]
+    kept = g.random("bool", (g.choose(1, size),))
+    kept[0] = True
+    g.moved("Compress", [x, g.constant(kept)], axis=axis)
+
+
+def reverse_parts(g: Growing) -> None:
+    x = g.pick(ALL, rank=(2, 3, 4))
+    time = g.choose(0, 1)
+    steps, batch = g.values[x].shape[time], g.values[x].shape[1 - time]
+    lengths = np.random.default_rng(g.choose(0, 999)).integers(1, steps + 1, batch)
+    g.moved("ReverseSequence", [x, g.integers(lengths)], time_axis=time, batch_axis=1 - time)
+
+
+def identity_like(g: Growing) -> None:
+    x = g.pick(NUMBERS, rank=(2,))
+    (made,) = g.moved("EyeLike", [x], k=g.one_of((None, 1, -1)), dtype=g.one_of((None, 1)))
+    if g.values[made].dtype == np.float32 and g.values[x].dtype == np.float32:
+        g.add("Add", [x, made])
+
+
+def cast_bits(g: Growing) -> None:
+    """Of integers: a float's last bits are its rounding errors."""
+    x = g.pick(("int32", "int64", "int8", "uint8"))
+    to = {"int32": 12, "int64": 13, "int8": 2, "uint8": 3}[g.values[x].dtype.name]
+    g.moved("BitCast", [x], to=to)
+
+
+def through_nothing(g: Growing) -> None:
+    """What exporters leave behind: a Dropout that drops nothing, an Identity, a Concat or a Sum of one."""
+    x = g.pick()
+    op = g.one_of(("Dropout", "Identity", "Concat", "Sum", "Transpose"))
+    g.moved(op, [x], axis=0 if op == "Concat" else None)
 
 
 STEPS: tuple[Step, ...] = (
     transpose, reshape, reshape_by_shape, flatten, squeeze, unsqueeze, expand, tile, cut, cut, gather,
     gather_computed, gather_elements, gather_nd, scatter, scatter_nd, concat, concat, split, pad, blocks,
-    triangle,
+    triangle, gather_nd_each, compress, reverse_parts, identity_like, cast_bits, through_nothing,
 )  # fmt: skip

@@ -8,6 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
+from sprue.passes.normal_form import names_read
+
 from . import lowerings
 from .graphs import Case, from_seed
 from .growing import one_node, outputs
@@ -47,10 +49,11 @@ def _nodes(case: Case) -> list[Case]:
     constants = {t.name: numpy_helper.to_array(t) for t in every.graph.initializer}
     found = []
     for node in case.model.graph.node:
-        if any(values[i].shape[:1] != (1,) for i in node.input if i and i not in constants):
+        read = [i for i in dict.fromkeys(names_read([node])) if i in values or i in constants]
+        fed = {i: values[i] for i in read if i not in constants}
+        if any(a.shape[:1] != (1,) for a in fed.values()):
             continue  # no batch axis, as every input of a model has
-        fed = {i: values[i] for i in dict.fromkeys(node.input) if i and i not in constants}
-        held = {i: constants[i] for i in dict.fromkeys(node.input) if i in constants}
+        held = {i: constants[i] for i in read if i in constants}
         wanted = {o: values[o] for o in node.output if o}
         found.append(Case(one_node(node, fed, held, wanted, case.model.opset_import[0].version), fed, wanted))
     return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from onnx import TensorProto, helper
 
-from .growing import BOOLS, FLOATS, INTEGERS, NUMBERS, Growing, Skip
+from .growing import ALL, BOOLS, FLOATS, INTEGERS, NARROW, NUMBERS, Growing, Skip
 
 Step = Callable[[Growing], None]
 
@@ -19,7 +21,6 @@ BOUNDED = ("Acos", "Asin", "Atanh", "Tan", "Exp", "Sinh", "Cosh")
 JUMPING = {"Floor": (0.0,), "Ceil": (0.0,), "Round": (0.5,)}
 LARGEST_ANGLE = 100.0
 ALPHA = ("Elu", "Celu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Swish")
-ALL = ("float32", "int64", "int32", "bool")
 
 
 def smooth(g: Growing) -> None:
@@ -38,8 +39,9 @@ def _of_angle(g: Growing, op: str, x: str) -> str:
 
 def positive(g: Growing) -> None:
     (made,) = g.add("Abs", [g.pick()])
-    (made,) = g.add("Add", [made, g.constant(0.25, "float32")])
-    g.add(g.one_of(POSITIVE), [made])
+    op = g.one_of((*POSITIVE, "Acosh"))
+    (made,) = g.add("Add", [made, g.constant(1.25 if op == "Acosh" else 0.25, "float32")])
+    g.add(op, [made])
 
 
 def bounded(g: Growing) -> None:
@@ -70,7 +72,7 @@ def beside(g: Growing, name: str) -> str:
     """An operand that broadcasts with it: of the same shape, a constant of some of its axes, or itself."""
     value = g.values[name]
     same = [n for n, v in g.values.items() if v.dtype == value.dtype and n not in g.constants]
-    fits = [n for n in same if _broadcast(g.values[n].shape, value.shape)]
+    fits = [n for n in same if broadcasts(g.values[n].shape, value.shape)]
     if fits and g.maybe():
         return str(g.one_of(fits))
     kept = [d if g.maybe() else 1 for d in value.shape]
@@ -80,7 +82,7 @@ def beside(g: Growing, name: str) -> str:
     return g.constant(g.random(value.dtype.name, kept))
 
 
-def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+def broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     try:
         np.broadcast_shapes(a, b)
     except ValueError:
@@ -92,9 +94,51 @@ def either_way(g: Growing, a: str, b: str) -> list[str]:
     return [a, b] if g.maybe() else [b, a]
 
 
+WIDE: dict[str, Callable[..., Any]] = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
+
+
 def arithmetic(g: Growing) -> None:
     x = g.pick(NUMBERS if g.maybe(3) else FLOATS)
-    g.add(g.one_of(("Add", "Sub", "Mul", "Max", "Min")), either_way(g, x, beside(g, x)))
+    g.add(g.one_of((*WIDE, "Max", "Min")), either_way(g, x, beside(g, x)))
+
+
+def narrow_arithmetic(g: Growing) -> None:
+    """Of 8 to 64 bits, where the result fits: what comes of an overflow is not defined."""
+    x = g.pick(NARROW)
+    op = g.one_of(
+        (*WIDE, "Max", "Min", "Equal", "Less", "Greater", "Div", "BitwiseAnd", "BitwiseXor", "BitShift")
+    )
+    y = beside(g, x)
+    if op == "BitShift":
+        by = g.constant(np.full((), g.choose(0, 3)), g.values[x].dtype.name)
+        g.add(op, [x, by], direction=g.one_of(("LEFT", "RIGHT")))
+        return
+    if op == "Div" and (y not in g.constants or not g.values[y].all()):
+        raise Skip
+    given = [x, y] if op == "Div" else either_way(g, x, y)
+    if op in WIDE:
+        exact = WIDE[op](*(g.values[n].astype(np.float64) for n in given))
+        limits = np.iinfo(g.values[x].dtype)
+        if exact.min() < limits.min or exact.max() > limits.max:
+            raise Skip
+    g.add(op, given)
+
+
+def unary(g: Growing) -> None:
+    x = g.pick((*INTEGERS, *NARROW))
+    if g.values[x].dtype.kind == "u":
+        g.add(g.one_of(("Identity", "Abs", "BitwiseNot", "Sign")), [x])
+    else:
+        g.add(g.one_of(("Abs", "Neg", "Sign", "Relu", "BitwiseNot")), [x])
+
+
+def special(g: Growing) -> None:
+    x = g.pick()
+    if g.maybe():
+        g.add("IsNaN", [x])
+    else:
+        ends = g.one_of(({}, {"detect_negative": 0}, {"detect_positive": 0}))
+        g.add("IsInf", [x], **ends)
 
 
 def several(g: Growing) -> None:
@@ -147,7 +191,7 @@ def prelu(g: Growing) -> None:
 def compare(g: Growing) -> None:
     x = g.pick(NUMBERS)
     y = beside(g, x)
-    if not _broadcast(g.values[x].shape, g.values[y].shape):
+    if not broadcasts(g.values[x].shape, g.values[y].shape):
         raise Skip
     g.apart(x, y)
     g.add(g.one_of(("Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal")), either_way(g, x, y))
@@ -170,7 +214,7 @@ def bits(g: Growing) -> None:
 def where(g: Growing) -> None:
     condition = g.pick(BOOLS)
     shape = g.values[condition].shape
-    fits = [n for n, v in g.values.items() if _broadcast(v.shape, shape) and v.dtype.name in NUMBERS]
+    fits = [n for n, v in g.values.items() if broadcasts(v.shape, shape) and v.dtype.name in NUMBERS]
     if not fits:
         raise Skip
     x = g.one_of(fits)
@@ -179,20 +223,36 @@ def where(g: Growing) -> None:
 
 def cast(g: Growing) -> None:
     x = g.pick(ALL)
-    to = g.one_of(ALL)
-    source = g.values[x].dtype.name
-    if source == "float32" and to in INTEGERS:
+    to = g.one_of(ALL if g.maybe() else (*NUMBERS, *BOOLS))
+    value = g.values[x]
+    if value.dtype == np.float32 and to not in (*FLOATS, *BOOLS):
         g.far_from(x, 0.0, period=1.0)
-    if source == "float32" and to == "bool":
+    if value.dtype == np.float32 and to == "bool":
         g.far_from(x, 0.0)
-    kind = {"float32": 1, "int32": 6, "int64": 7, "bool": 9}[to]
+    if to in (*INTEGERS, *NARROW) and value.dtype != np.bool_:
+        limits = np.iinfo(to)
+        if np.trunc(value).min() < limits.min or np.trunc(value).max() > limits.max:
+            raise Skip
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(to))
     if g.opset >= 15 and g.maybe(4):
-        g.add("CastLike", [x, g.constant(np.zeros(1), to)])
+        g.moved("CastLike", [x, g.constant(np.zeros(1), to)])
     else:
-        g.add("Cast", [x], to=kind)
+        g.moved("Cast", [x], to=kind)
+
+
+def halved(g: Growing) -> None:
+    """float16 or float64 and back; of what has no rounding errors, which half a precision makes larger."""
+    x = g.pick()
+    if g.maybe() and x in g.sure and np.abs(g.values[x]).max() < 6e4:
+        (made,) = g.moved("Cast", [x], to=TensorProto.FLOAT16)
+    else:
+        (made,) = g.moved("Cast", [x], to=TensorProto.DOUBLE)
+        if g.maybe(6):
+            (made,) = g.add(g.one_of(("Neg", "Abs", "Sqrt", "Exp")), [made])
+    g.moved("Cast", [made], to=TensorProto.FLOAT)
 
 
 STEPS: tuple[Step, ...] = (
     smooth, smooth, positive, bounded, jumping, arithmetic, arithmetic, several, division, power, clip, prelu,
-    compare, logical, bits, where, cast,
+    compare, logical, bits, where, cast, cast, narrow_arithmetic, unary, special, halved,
 )  # fmt: skip
