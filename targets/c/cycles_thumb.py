@@ -2,8 +2,9 @@
 
 M0+: DDI 0484C, table 3-1, for memory on the bus and the multiplier that takes a cycle (the other takes 32).
 M3: DDI 0337I, table 3-1 and section 3.3.2. M4: 100166, tables 3-1 and 7-1, section 3.3.3. All hold at zero
-wait states. Where a manual gives a range, the middle is taken. Not modelled: unaligned accesses, contention
-for the bus, and divisions that overlap with what follows. M7, M33 and M55 are not here: Arm publishes no
+wait states. Where a manual gives a range, the middle is taken. docs/embedded.md says what could be confirmed,
+and by what. Not modelled: unaligned accesses, contention for the bus, and divisions that overlap with what
+follows. M7, M33 and M55 are not here: Arm publishes no
 cycles of their instructions.
 """
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from capstone import Cs, CsInsn
 
 TIMINGS: tuple[tuple[str, frozenset[str], int], ...] = (
-    ("branch", frozenset({"b", "bl", "bx", "blx", "cbz", "cbnz", "tbb", "tbh"}), 1),
+    ("branch", frozenset({"b", "bl", "bx", "blx", "cbz", "cbnz"}), 1),
+    ("branch", frozenset({"tbb", "tbh"}), 3),
     ("load", frozenset({"ldr", "ldrb", "ldrh", "ldrsb", "ldrsh", "ldrd", "ldm", "ldmdb", "pop"}), 2),
     ("store", frozenset({"str", "strb", "strh", "strd", "stm", "stmdb", "push"}), 1),
     ("divide", frozenset({"sdiv", "udiv"}), 7),  # 2 to 12
@@ -44,11 +46,12 @@ SEVERAL = frozenset({"ldrd", "ldm", "ldmdb", "pop", "strd", "stm", "stmdb", "pus
 
 @dataclass(frozen=True)
 class Core:
-    """`loads_overlap`: a load right after another takes a cycle less. `own`: cycles of instructions that take
-    others than in TIMINGS. `to_counter`: what loading the program counter takes on top of a taken branch.
+    """`pipelined`: a load or store right after a load takes a cycle less, and one more right after an
+    instruction that computes its address. `own`: cycles of instructions that take others than in TIMINGS.
+    `to_counter`: what loading the program counter takes on top of a taken branch.
     """
 
-    loads_overlap: bool = True
+    pipelined: bool = True
     own: Mapping[str, int] = field(default_factory=dict)
     to_counter: int = 0
 
@@ -75,24 +78,26 @@ def _engine() -> Cs:
 
 
 def _block(instructions: Iterable[tuple[str, CsInsn]], core: Core) -> Block:
-    """Loads of one word pipeline on M3 and M4: one right after another takes 1 cycle instead of 2, unless it
-    needs what that one loads, or either moves its base register.
+    """On M3 and M4 what accesses one word right after a load of one takes a cycle less, but one at least,
+    unless its address needs what that one loads, or either moves its base register.
     """
     classes: Counter[str] = Counter()
     cycles = 0
-    loaded: int | None = None  # the register that the instruction before loads, if the next load may overlap
+    loaded: int | None = None  # the register that the instruction before loads, if this one may overlap it
+    computed: list[int] = []  # those that it computes
     for name, instruction in instructions:
         kind, base = classify(name)
         classes[kind] += 1
-        single = (
-            core.loads_overlap and kind.endswith("load") and name not in SEVERAL and not instruction.writeback
-        )
-        if single:
-            waits = loaded is None or loaded in _address(instruction)
-            cycles += base if waits else base - 1
-        else:
-            cycles += _cycles(name, instruction, core.own.get(name, base), core)
-        loaded = instruction.operands[0].reg if single else None
+        took = _cycles(name, instruction, core.own.get(name, base), core)
+        moves = kind.endswith(("load", "store"))
+        single = moves and name not in SEVERAL and not instruction.writeback
+        address = _address(name, instruction) if moves else []
+        if core.pipelined:
+            took += any(r in computed for r in address)
+            took -= single and loaded is not None and loaded not in address and took > 1
+        cycles += took
+        loaded = instruction.operands[0].reg if single and kind.endswith("load") else None
+        computed = [] if moves else instruction.regs_access()[1]
     return Block(cycles, classes)
 
 
@@ -114,19 +119,23 @@ def _cycles(name: str, instruction: CsInsn, base: int, core: Core) -> int:
         words = registers[1:] if name[0] != "v" and name.startswith(("ldm", "stm")) else registers
         words = words[1:] if name[0] == "v" and name[1:3] in ("ld", "st") else words
         return 1 + sum(2 if _double(r) else 1 for r in words) + core.to_counter * (arm.ARM_REG_PC in words)
-    if (
-        name in ("str", "strb", "strh") and core.loads_overlap
-    ):  # with the offset in a register, its address takes a cycle more
-        return base + (len(_address(instruction)) > 1)
+    if name in ("str", "strb", "strh") and core.pipelined:
+        return base + (len(_address(name, instruction)) > 1)  # an offset in a register takes a cycle more
+    if name in ("vldr", "vstr"):
+        return base + _double(registers[0])
     if name == "vmov" and any(map(_core, registers)) and len(registers) > 1:
         return 2
     return base
 
 
-def _address(instruction: CsInsn) -> list[int]:
-    """The registers of a memory operand."""
+def _address(name: str, instruction: CsInsn) -> list[int]:
+    """The registers that say where in memory."""
     from capstone import arm
 
+    if name.endswith(("push", "pop")):
+        return [arm.ARM_REG_SP]
+    if name.startswith(("ldm", "stm", "vldm", "vstm")):
+        return [instruction.operands[0].reg]
     return [
         register
         for operand in instruction.operands

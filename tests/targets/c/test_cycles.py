@@ -58,6 +58,18 @@ ON_OTHERS = {
     ("pop {r4, r5, r6}", "cortex-m0plus"): 4,
     ("pop {r4, pc}", "cortex-m0plus"): 4,  # and one for the taken branch
     ("pop {r4, pc}", "cortex-m4"): 3,
+    ("ldr r0, [r1]; str r2, [r3, #20]", "cortex-m3"): 3,
+    ("ldr r0, [r1]; str r1, [r3, r2]", "cortex-m3"): 3,
+    ("ldr r0, [r1]; str r1, [r0, r2]", "cortex-m3"): 4,
+    ("ldr r0, [r1, r2]; str r0, [r3, r2]", "cortex-m4"): 3,
+    ("adds r0, r1, r2; ldr r3, [r0]", "cortex-m0plus"): 3,
+    ("adds r0, r1, r2; ldr r3, [r0]", "cortex-m3"): 4,
+    ("adds r0, r1, r2; str r0, [r3]", "cortex-m4"): 2,
+    ("adds r0, r1, r2; ldm r0!, {r1, r2}", "cortex-m4"): 5,
+    ("adds r0, r1, r2; vldr s0, [r0]", "cortex-m4"): 4,
+    ("tbb [r0, r1]", "cortex-m4"): 3,  # and P for the taken branch
+    ("vldr d0, [r0]", "cortex-m4"): 3,
+    ("vstr d0, [r0]", "cortex-m4"): 3,
 }
 RISCV = {
     "add a0, a1, a2; addi a0, a0, 1; sub a3, a0, a1": (3, {"other": 3}),
