@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +19,46 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from . import servers
+from .warm import AT_START, Warm
 
 Samples = dict[str, NDArray[np.generic]]
 Done = subprocess.CompletedProcess[str]
 
 BACKENDS = Path(__file__).with_name("backends")
+
+
+MEMORY = Path("/dev/shm")
+"""A file system in memory, on Linux."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the tests' folders lie in memory where there is room: half of the waiting is for fsync on a disk.
+
+    `--basetemp` and PYTEST_DEBUG_TEMPROOT still decide.
+    """
+    with contextlib.suppress(OSError):
+        room = os.statvfs(MEMORY)
+        if room.f_bavail * room.f_frsize > 8 << 30 and not room.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported is there for good: collections of garbage need not go through it again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_reach_children() -> Iterator[None]:
+    """Ctrl-C and SIGHUP end what tests start, though who started us ignores them: `nohup`, `&` in a script.
+
+    What is ignored is so in all processes below. What is handled, even by doing nothing, is not.
+    """
+    ignored = [s for s in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _weight(rng: np.random.Generator, name: str, *shape: int) -> TensorProto:
@@ -150,7 +188,7 @@ def project(template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sprue(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+def sprue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Done]]:
     """`sprue(folder, *arguments, **environment)`: the command line in a process, with the test backends.
 
     The cache is the session's, apart from the user's own; bundles go to `bundles/` in `folder`.
@@ -158,10 +196,14 @@ def sprue(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
     home = tmp_path_factory.mktemp("home")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SPRUE_", "SOURCE_DATE", "XDG_"))}
     base = {**kept, "HOME": str(home), "SPRUE_CACHE": str(home / "cache"), "SPRUE_TARGETS": str(BACKENDS)}
+    warm = Warm(base, home)
 
     def run(folder: Path, *arguments: str | Path, **environment: str) -> Done:
+        asked = [*map(str, arguments)]
+        if not any(name.startswith(AT_START) for name in environment):
+            return warm.run(folder, asked, 120, **environment)
         return subprocess.run(
-            [sys.executable, "-m", "sprue", *map(str, arguments)],
+            [sys.executable, "-m", "sprue", *asked],
             cwd=folder,
             env={**base, **environment},
             capture_output=True,
@@ -170,7 +212,8 @@ def sprue(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
             check=False,
         )
 
-    return run
+    yield run
+    warm.close()
 
 
 @pytest.fixture

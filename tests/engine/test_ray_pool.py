@@ -205,7 +205,7 @@ def test_an_action_that_takes_too_long_is_stopped_there(
     assert failure is not None
     assert failure.what == "it took longer than 1 s and was stopped"
     (mark,) = marks()
-    until(lambda: not alive(mark.pid), 5.0)
+    until(lambda: not alive(mark.pid))
     assert {o.state for o in run(mixing(tmp_path), Cache(tmp_path / "cache"), cluster).values()} == {"done"}
 
 
@@ -232,7 +232,7 @@ def test_closing_stops_what_runs_on_the_nodes_and_their_children(
     assert time.monotonic() - started < 60, "it waited for the action"
     assert [(type(e), str(e)) for e in ended] == [(ActionFailed, "the build was stopped")]
     (mark,) = marks()
-    until(lambda: not alive(mark.pid), 5.0)
+    until(lambda: not alive(mark.pid))
 
 
 def test_a_process_of_ray_that_is_lost_each_time_is_given_up(
