@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import sprue.targets
@@ -41,8 +42,13 @@ PYTHON = [
 ]
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Absolute names of the modules, and of the names taken from them, that a file imports anywhere in it."""
+    return frozenset(imported(path))
+
+
+def imported(path: Path) -> Iterator[str]:
     package = module(path).split(".") if path.name == "__init__.py" else module(path).split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

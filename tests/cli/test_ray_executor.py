@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine import ray_cluster
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="the Ray executor needs the extra sprue[ray]"),
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-CLUSTER = ROOT / "tests" / "engine" / "ray_cluster.py"
 ONE = ("--target", "server-cpu", "--variant", "onnxruntime-int8-static")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,16 +32,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def address() -> Iterator[str]:
     """Of a head that runs nothing, and two nodes with one core each, and no backends but sprue's own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SPRUE_")}
-    with subprocess.Popen(
-        [sys.executable, str(CLUSTER), "1", "1"],
-        env={**kept, "RAY_USAGE_STATS_ENABLED": "0"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        yield next(line.split()[1] for line in process.stdout if line.startswith("address "))
-        process.communicate(timeout=60)
+    with ray_cluster.cluster(kept) as found:
+        yield found
 
 
 @pytest.fixture

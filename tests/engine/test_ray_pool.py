@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +22,7 @@ from sprue.engine.pool import Pool
 from sprue.engine.ray_pool import RETRIES, RayPool
 from sprue.engine.run import Outcome, run
 from sprue.errors import SprueError
+from tests.engine import ray_cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,22 +41,19 @@ class Mark:
     node: str
 
 
+@pytest.fixture(autouse=True, scope="module")
+def actions_are_found() -> Iterator[None]:
+    """By their module's name, as on the nodes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        yield
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a head that runs nothing, and two nodes with one core each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        environment = {**os.environ, "PYTHONPATH": str(HERE), "RAY_USAGE_STATS_ENABLED": "0"}
-        with subprocess.Popen(
-            [sys.executable, str(HERE / "ray_cluster.py"), "1", "1"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            yield next(line.split()[1] for line in process.stdout if line.startswith("address "))
-            process.communicate(timeout=60)
+    with ray_cluster.cluster({**os.environ, "PYTHONPATH": str(HERE)}) as found:
+        yield found
 
 
 @pytest.fixture
@@ -316,7 +312,7 @@ def test_a_build_survives_the_death_of_a_node(
     again = {m.name for m in starts if m.node != killed[0]}
     assert len(interrupted) >= 1
     assert interrupted & again, "nothing that the killed node had begun was run again elsewhere"
-    until(lambda: not any(alive(m.pid) for m in starts if m.node == killed[0]), 30.0)
+    until(lambda: not any(alive(m.pid) for m in starts if m.node == killed[0]))
 
 
 def test_a_cluster_that_has_lost_all_nodes_is_given_up(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,9 @@ def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return make
 
 
+@cache
 def loaded(name: str, precision: Precision, artifact: Path) -> Runner:
+    """Once for all that is asked of it."""
     if not find(name).available().executes:
         pytest.skip(f"{name} cannot execute here: {find(name).available().missing}")
     return find(name).load(artifact, variant_of(name, precision))
@@ -221,21 +224,9 @@ def test_two_processes_in_two_folders_compile_the_same_bytes_and_leave_nothing_e
         environment["TMPDIR"] = str(places["TMPDIR"])
         environment["XDG_CACHE_HOME"] = str(folder / "cache")  # a compiler's cache may stay
         files = [str(tmp_path / "model.onnx"), str(tmp_path / "samples.npz")]
-        subprocess.run(
-            [
-                sys.executable,
-                HERE / "compile_once.py",
-                name,
-                target_of(name).id,
-                *files,
-                folder / "out",
-                *order,
-            ],
-            cwd=places["cwd"],
-            env=environment,
-            check=True,
-            timeout=240,
-        )
+        command = [sys.executable, str(HERE / "compile_once.py"), name, target_of(name).id, *files]
+        command += [str(folder / "out"), *order]
+        subprocess.run(command, cwd=places["cwd"], env=environment, check=True, timeout=240)
         made.append(contents(folder / "out"))
         for key, place in places.items():
             assert contents(place) == {}, f"compile left files in {key}"
