@@ -53,9 +53,10 @@ class CBackend:
             return Availability(compiles, executes, f"{' and '.join(missing)} not installed", INSTALL)
         if not cycles.available():
             return Availability(True, True, "no capstone: cycles are not estimated", INSTALL)
-        if shutil.which(qemu.ARM) is None:
-            lacking = f"no {qemu.ARM}: what only that can run, such as cortex-m55, is prepared, not verified"
-            return Availability(True, True, lacking, qemu.INSTALL)
+        for program, target in ((qemu.ARM, "cortex-m55"), (qemu.RISCV, "riscv32v")):
+            if shutil.which(program) is None:
+                lacking = f"no {program}: what only that can run, such as {target}, is prepared, not verified"
+                return Availability(True, True, lacking, qemu.INSTALL)
         return Availability(True, True)
 
     def tools(self, target: Target | None = None) -> dict[str, str]:

@@ -26,6 +26,7 @@ from .instructions import jumps, split
 from .machine import Machine, Register
 
 ARM = "qemu-system-arm"
+RISCV = "qemu-system-riscv32"
 INSTALL = "apt-get install qemu-system-arm qemu-system-misc (or QEMU from https://www.qemu.org)"
 
 
