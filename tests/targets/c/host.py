@@ -66,7 +66,7 @@ def build(folder: Path, sources: Sequence[Source], flags: Sequence[str] = (*PLAI
     """Compile every model (prefix `m<index>`) with warnings as errors, and link them with a main()."""
     for source in sources:
         for name, text in source.files.items():
-            (folder / name).write_text(text)
+            (folder / name).write_text(text + _soiled(name) if name.endswith(".c") else text)
     (folder / "main.c").write_text(_main(sources))
     files = [*(f"m{i}.c" for i in range(len(sources))), "main.c"]
     command = [*compiler(), *WARNINGS, *flags]
@@ -84,9 +84,23 @@ def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
 
 
+def _soiled(name: str) -> str:
+    """A function that leaves large numbers in the arena, as another run may: none may reach a result."""
+    prefix = name.removesuffix(".c")
+    return f"""
+void {prefix}_soil(void);
+void {prefix}_soil(void)
+{{
+    for (uint32_t i = 0; i < sizeof {prefix}_arena.bytes; ++i) {{
+        {prefix}_arena.bytes[i] = 0x7e;
+    }}
+}}
+"""
+
+
 def _wrapper(index: int, source: Source) -> str:
     """Reads the inputs, runs, writes the outputs. Sizes in bytes, so that C's types do not matter here."""
-    lines = [f"static int m{index}_main(void)", "{"]
+    lines = [f"void m{index}_soil(void);", f"static int m{index}_main(void)", "{", f"    m{index}_soil();"]
     for port in source.inputs:
         if port.value.bytes:
             call = f"fread(m{index}_input_{port.symbol}(), 1, {port.value.bytes}, stdin)"
