@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,18 @@ def source(
     )
     assert program is not None, findings
     return emit(program, prefix)
+
+
+def sources(models: Iterable[ModelProto], **processor: bool) -> list[Source]:
+    """All for the same processor, with the prefixes m0, m1 and so on."""
+    return [source(model, f"m{i}", **processor) for i, model in enumerate(models)]
+
+
+def kernels(model: ModelProto, **processor: bool) -> list[str]:
+    """The names of those that are called, in their order."""
+    program, findings = lowered(model, **processor)
+    assert program is not None, findings
+    return [call.call.template.split(".")[0] for call in program.calls]
 
 
 def chain(

@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto
 
 from .host import Program, build
-from .models import Array, reference, single, source
+from .models import Array, reference, single, source, sources
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers")
 Case = tuple[ModelProto, dict[str, Array]]
@@ -80,8 +80,7 @@ CASES: dict[str, Case] = {
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    sources = [source(model, f"m{i}") for i, (model, _) in enumerate(CASES.values())]
-    return build(tmp_path_factory.mktemp("kernels"), sources)
+    return build(tmp_path_factory.mktemp("kernels"), sources(model for model, _ in CASES.values()))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -158,7 +157,7 @@ def test_the_freestanding_functions_are_right_to_a_few_units_in_the_last_place(
 ) -> None:
     inputs = {op: x.astype(np.float32) for op, x in UNARY.items()}
     models = [single(op, {"x": x}) for op, x in inputs.items()]
-    program = build(tmp_path_factory.mktemp("functions"), [source(m, f"m{i}") for i, m in enumerate(models)])
+    program = build(tmp_path_factory.mktemp("functions"), sources(models))
     for index, (op, x) in enumerate(inputs.items()):
         got = program.run(index, {"x": x})["y0"].astype(np.float64)
         wanted = in_double(op, x)

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import ModelProto, numpy_helper
 from sprue.targets.c import BACKEND
-from sprue.targets.c.check import lowered
 from sprue.targets.c.registers import LEAST, MOST, runs
 
 from sprue.backend import Variant
 from sprue.target import load_target
 
 from .host import Program, build
-from .models import Array, reference, source
+from .models import Array, kernels, reference, source, sources
 from .test_integer_kernels import CASES, convolution, product
 
 Case = tuple[ModelProto, ModelProto, dict[str, Array]]
@@ -91,15 +90,13 @@ def test_runs_are_filled_up_with_less_than_a_round(rows: int, depth: int, weight
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    sources = [source(m, f"m{i}", registers=True) for i, (m, _, _) in enumerate(EVERY.values())]
-    return build(tmp_path_factory.mktemp("registers"), sources)
+    made = sources((model for model, _, _ in EVERY.values()), registers=True)
+    return build(tmp_path_factory.mktemp("registers"), made)
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_cores_with_many_registers_get_kernels_of_their_own(name: str) -> None:
-    made, _ = lowered(EVERY[name][0], registers=True)
-    assert made is not None
-    assert [c.call.template.split(".")[0] for c in made.calls] == [KERNELS[name]]
+    assert kernels(EVERY[name][0], registers=True) == [KERNELS[name]]
 
 
 @pytest.mark.parametrize("name", ["conv of three pixels", "conv of small weights"])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 from sprue.targets.c import BACKEND
-from sprue.targets.c.check import lowered
 from sprue.targets.c.device import load
 from sprue.targets.c.qemu import ARM, version
 
@@ -17,7 +16,7 @@ from sprue.backend import Variant
 from sprue.target import load_target
 
 from .host import Program, build
-from .models import Array, reference, source
+from .models import Array, kernels, reference, sources
 from .test_integer_kernels import CASES, convolution, product
 
 pytestmark = pytest.mark.slow
@@ -44,15 +43,13 @@ ON_THE_DEVICE = [n for n in KERNELS if n not in ("matmul", "conv of uint8")]
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    sources = [source(m, f"m{i}", vectors=True) for i, (m, _, _) in enumerate(EVERY.values())]
-    return build(tmp_path_factory.mktemp("vectors"), sources)
+    made = sources((model for model, _, _ in EVERY.values()), vectors=True)
+    return build(tmp_path_factory.mktemp("vectors"), made)
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_cores_with_vectors_get_kernels_of_their_own(name: str) -> None:
-    made, _ = lowered(EVERY[name][0], vectors=True)
-    assert made is not None
-    assert [c.call.template.split(".")[0] for c in made.calls] == [KERNELS[name]]
+    assert kernels(EVERY[name][0], vectors=True) == [KERNELS[name]]
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc and its sanitizers")
