@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from sprue.targets.c import BACKEND
 from sprue.targets.c.check import lowered
-from sprue.targets.c.emit import Source, emit
+from sprue.targets.c.emit import Source, emit, render
 
 from sprue.backend import Variant
 from sprue.target import load_target
@@ -140,8 +141,6 @@ def test_the_java_class_gives_what_onnxruntime_gives_and_refuses_wrong_lengths(
 def test_cmake_makes_a_shared_library_with_a_plain_c_interface(
     project: tuple[Path, Source], tmp_path: Path
 ) -> None:
-    import ctypes
-
     out, source = project
     run(["cmake", "-B", tmp_path, "-S", out, "-DBUILD_SHARED_LIBS=ON"], tmp_path)
     run(["cmake", "--build", tmp_path], tmp_path)
@@ -160,6 +159,24 @@ def test_cmake_makes_a_shared_library_with_a_plain_c_interface(
     assert list((ctypes.c_float * 4).from_address(places["1st*/"])) == [0, 0, 2.75, 9]
     assert list((ctypes.c_int64 * 4).from_address(places["env"])) == [1, 2, 5, 13]
     assert not (out / "pwned").exists()
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_firmware_brings_what_compilers_call_without_being_asked(tmp_path: Path) -> None:
+    """GCC makes calls of loops that copy, to memmove where they may overlap, in freestanding code too."""
+    own = "".join(f"#define {name} own_{name}\n" for name in ("memcpy", "memmove", "memset"))
+    (tmp_path / "memory.c").write_text(f"#include <stdint.h>\n{own}{render('memory.j2', {})}")
+    run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "memory.c", "-o", "m.so"], tmp_path)
+    library, size, address = ctypes.CDLL(str(tmp_path / "m.so")), ctypes.c_size_t, ctypes.c_void_p
+    place = ctypes.create_string_buffer(b"0123456789", 10)
+    start, wanted = ctypes.addressof(place), bytearray(b"0123456789")
+    for call, to, source, count in (("memmove", 2, 0, 6), ("memmove", 0, 3, 5), ("memcpy", 0, 6, 4)):
+        library[f"own_{call}"](address(start + to), address(start + source), size(count))
+        wanted[to : to + count] = wanted[source : source + count]
+        assert place.raw == wanted
+    library.own_memset(address(start + 4), ord("x"), size(3))
+    wanted[4:7] = b"xxx"
+    assert place.raw == wanted
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -181,7 +198,7 @@ def test_the_arduino_sketch_and_the_header_are_cxx(project: tuple[Path, Source],
         "core.h",
     ]
     run([*command, "-x", "c++", out / "examples" / "run" / "run.ino"], tmp_path)
-    lines = (out / "library.properties").read_text().splitlines()
+    lines = [li for li in (out / "library.properties").read_text().splitlines() if not li.startswith("#")]
     keys = [line.partition("=")[0] for line in lines]
     required = ["name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url"]
     assert keys == [*required, "architectures", "includes"]
