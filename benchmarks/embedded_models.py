@@ -89,14 +89,24 @@ def ds_cnn() -> tuple[ModelProto, Array]:
 
 def lstm() -> tuple[ModelProto, Array]:
     """16 steps of 16 features through 24 units, then a dense layer. 61 k products."""
+    return _recurrent("LSTM", 4)
+
+
+def gru() -> tuple[ModelProto, Array]:
+    """The same with a GRU as torch has it, its reset behind the product. 46 k products."""
+    return _recurrent("GRU", 3, linear_before_reset=1)
+
+
+def _recurrent(op: str, gates: int, **attributes: Any) -> tuple[ModelProto, Array]:
     n = Network()
     steps, width, hidden = 16, 16, 24
     n.add("Transpose", perm=[1, 0, 2])
-    gates = [n.weight(1, 4 * hidden, width, scale=0.3), n.weight(1, 4 * hidden, hidden, scale=0.3)]
-    n.add("LSTM", *gates, n.weight(1, 8 * hidden, scale=0.1), output=1, hidden_size=hidden)
+    weights = [n.weight(1, gates * hidden, depth, scale=0.3) for depth in (width, hidden)]
+    bias = n.weight(1, 2 * gates * hidden, scale=0.1)
+    n.add(op, *weights, bias, output=1, hidden_size=hidden, **attributes)
     n.add("Squeeze", n.constant(np.array([0], np.int64)))
     n.dense(6, hidden, "y")
-    return n.model("lstm", (steps, width), 6)
+    return n.model(op.lower(), (steps, width), 6)
 
 
 MODELS: dict[str, Callable[[], tuple[ModelProto, Array]]] = {

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
-from benchmarks.embedded_models import Network, ds_cnn, lstm, small_cnn  # noqa: E402
+from benchmarks.embedded_models import Network, ds_cnn, gru, lstm, small_cnn  # noqa: E402
 from sprue.backend import Runner, Variant, find  # noqa: E402
 from sprue.machine import fingerprint  # noqa: E402
 from sprue.measuring.measure import Candidate, measure  # noqa: E402
@@ -101,6 +101,7 @@ CASES = {
     "cnn": lambda: (small_cnn()[0], {"x": small_cnn()[1]}),
     "ds-cnn": lambda: (ds_cnn()[0], {"x": ds_cnn()[1]}),
     "lstm": lambda: (lstm()[0], {"x": lstm()[1]}),
+    "gru": lambda: (gru()[0], {"x": gru()[1]}),
     "transformer": transformer,
 }
 

@@ -1,4 +1,4 @@
-"""QuantizeRecurrent: int8 weights for LSTM, the rest untouched."""
+"""QuantizeRecurrent: int8 weights for LSTM and GRU, the rest untouched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from sprue.errors import SprueError
 from sprue.graph import serialise, weights
@@ -48,7 +48,25 @@ def test_the_result_stays_near(tiny_bilstm: Case) -> None:
     assert 0 < np.abs(got - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
-def test_a_model_without_lstm_stays_as_it_is(tiny_cnn: Case) -> None:
+def test_a_gru_has_three_gates_and_int8_weights_too() -> None:
+    rng = np.random.default_rng(3)
+    shapes = {"w": (1, 12, 5), "r": (1, 12, 4), "b": (1, 24)}
+    given = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    node = helper.make_node("GRU", ["x", *shapes], ["y"], "gru", hidden_size=4)
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("x", "y"))
+    tensors = [numpy_helper.from_array(a, n) for n, a in given.items()]
+    graph = helper.make_graph([node], "gru", [x], [y], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    made = QuantizeRecurrent().apply(model, {})
+    assert {n: a.shape for n, a in weights(made).items() if a.dtype == np.int8 and a.ndim == 3} == {
+        "w_int8": (1, 12, 5),
+        "r_int8": (1, 12, 4),
+    }
+    samples = {"x": rng.standard_normal((6, 2, 5)).astype(np.float32)}
+    assert 0 < np.abs(run(made, samples) - run(model, samples)).max() < 0.02
+
+
+def test_a_model_without_lstm_or_gru_stays_as_it_is(tiny_cnn: Case) -> None:
     made = QuantizeRecurrent().apply(tiny_cnn[0], {})
     assert [n.op_type for n in made.graph.node] == [n.op_type for n in tiny_cnn[0].graph.node]
 

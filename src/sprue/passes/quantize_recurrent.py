@@ -1,6 +1,6 @@
-"""QuantizeRecurrent: int8 weights for LSTM, which the static quantizer leaves in float32.
+"""QuantizeRecurrent: int8 weights for LSTM and GRU, which the static quantizer leaves in float32.
 
-Activations stay float: gates are sensitive, and most of an LSTM's bytes are its weights.
+Activations stay float: gates are sensitive, and most of such a network's bytes are its weights.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from sprue.passes.quantize_static import check_weights
 if TYPE_CHECKING:
     from sprue.backend import Samples
 
+OPERATORS = ("LSTM", "GRU")
 W, R = 1, 2
-"""The inputs of LSTM that hold weights: [directions, 4 * hidden, inputs or hidden]."""
+"""Their inputs that hold weights: [directions, gates * hidden, inputs or hidden]."""
 
 
 @dataclass(frozen=True)
 class QuantizeRecurrent:
-    """Symmetric int8 weights for every LSTM, one scale for each gate of each unit.
+    """Symmetric int8 weights for every LSTM and GRU, one scale for each gate of each unit.
 
     Before::
 
@@ -40,7 +41,7 @@ class QuantizeRecurrent:
     run time stay as they are.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs_calibration: ClassVar[bool] = False
 
     def tools(self) -> dict[str, str]:
@@ -49,14 +50,14 @@ class QuantizeRecurrent:
     def apply(self, model: ModelProto, calibration: Samples) -> ModelProto:
         """The model with int8 weights. Raises SprueError when weights hold NaN or infinity."""
         made = normalise(model)
-        if not any(n.op_type == "LSTM" for n in made.graph.node):
+        if not any(n.op_type in OPERATORS for n in made.graph.node):
             return made
         check_weights(made)
         known = weights(made)
         pairs: dict[str, NodeProto] = {}
         for node in made.graph.node:
             for position in (W, R):
-                if node.op_type == "LSTM" and node.input[position] in known:
+                if node.op_type in OPERATORS and node.input[position] in known:
                     name = node.input[position]
                     if name not in pairs:
                         pairs[name] = _pair(made, name, known[name].astype(np.float32))

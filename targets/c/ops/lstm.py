@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import lanes
+from .. import recurrent
 from ..dot import cut, packed_pairs
 from ..lower import Effort
-from ..nodes import Argument, Array, Call, Flash, Graph, Node, Quant, Read, Scratch, Step, Unsupported, Write
+from ..nodes import Argument, Call, Flash, Graph, Node, Read, Scratch, Step, Unsupported, Write
 
 MOST_DEPTH = 500
 """Products of 8 and 16 bits whose sum surely fits 32."""
@@ -30,26 +30,22 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
     directions, hidden = w.shape[0], w.shape[1] // 4
     if x.dtype != np.float32:
         raise Unsupported(f"LSTM of {x.dtype} has no C kernel", "cast it to float32")
-    if (
-        graph.lanes > 1
-        and not node.quants
-        and all(not node.has(p) or node.inputs[p] in graph.constants for p in (1, 2, 3))
-    ):
+    if graph.lanes > 1 and recurrent.constant_weights(node, graph):
         return [_lanes(node, graph, direction) for direction in range(directions)]
     calls: list[Step] = []
     for direction in range(directions):
         arguments: list[Argument] = [Read(node.inputs[0])]
         matrices = {}
-        fast = set(node.quants) == {1, 2} and max(width, hidden) <= MOST_DEPTH
+        fast = _by_codes(node, width, hidden)
         for position, letter, depth in ((1, "w", width), (2, "r", hidden)):
             if fast:
-                arguments += _words(node, graph, position, hidden, depth, direction, directions)
+                arguments += _words(node, graph, position, hidden, depth, direction)
                 continue
             argument, layout = _matrix(node, graph, position, hidden, depth, direction)
             arguments.append(argument)
             matrices[letter] = layout
             if layout["scaled"]:
-                scale = _gate_scales(node.quants[position], hidden, directions)[direction]
+                scale = recurrent.gate_scales(node, graph, position, 4)[direction]
                 arguments.append(Flash(scale, f"scale_{letter}_{node.name}"))
         arguments += [Read(node.inputs[p]) for p in (3, 5, 6) if node.has(p)]
         arguments.append(_state(node, batch * hidden))
@@ -62,6 +58,11 @@ def lower_lstm(node: Node, graph: Graph, _effort: Effort) -> list[Step]:
         }  # fmt: skip
         calls.append(Call("lstm_int8.c.j2" if fast else "lstm.c.j2", params, tuple(arguments)))
     return calls
+
+
+def _by_codes(node: Node, width: int, hidden: int) -> bool:
+    """Whether inputs are rounded to 16 bits: both matrices are int8, and no sum can leave 32 bits."""
+    return set(node.quants) == {1, 2} and max(width, hidden) <= MOST_DEPTH
 
 
 def _wanted(node: Node) -> list[bool]:
@@ -88,41 +89,34 @@ def _sizes(node: Node, graph: Graph, direction: int) -> dict[str, object]:
 
 
 def _lanes(node: Node, graph: Graph, direction: int) -> Call:
-    """Some units at once, whose weights lie side by side, gate by gate: see `lanes.py`."""
+    """Some units at once, whose weights lie side by side, gate by gate: see `recurrent.py`."""
     sizes = _sizes(node, graph, direction)
-    hidden = int(str(sizes["hidden"]))
-    units = graph.lanes * min(lanes.SUMS // 4, -(-hidden // graph.lanes))
+    hidden, width = int(str(sizes["hidden"])), int(str(sizes["width"]))
+    units = recurrent.units_at_once(hidden, graph.lanes, 4)
+    kinds = recurrent.kinds(node, by_codes=_by_codes(node, width, hidden))
+    arguments: list[Argument] = [Read(node.inputs[0])]
+    for position in recurrent.MATRICES:
+        arguments += recurrent.matrix(node, graph, position, 4, units, direction)
     bias = np.zeros((4 * hidden, 1), np.float32)
     if node.has(3):
         both = graph.constants[node.inputs[3]][direction].reshape(2, 4 * hidden, 1)
         bias = both[0] + both[1]
-    matrices = [graph.constants[node.inputs[p]][direction] for p in (1, 2)]
-    packed = [
-        Flash(_by_unit(m, units), f"{hint}_{node.name}")
-        for m, hint in zip((*matrices, bias), ("weights_1", "weights_2", "bias"), strict=True)
-    ]
-    arguments: list[Argument] = [Read(node.inputs[0]), *packed]
+    arguments.append(Flash(recurrent.by_unit(bias, 4, units), f"bias_{node.name}"))
     arguments += [Read(node.inputs[p]) for p in (5, 6) if node.has(p)]
     arguments.append(_state(node, int(str(sizes["batch"])) * hidden))
+    if "codes" in kinds.values():
+        arguments.append(Scratch(2 * (width + hidden)))
     arguments += [Write(o) for o in node.outputs if o]
-    return Call("lstm_lanes.c.j2", {**sizes, "units": units}, tuple(arguments))
-
-
-def _by_unit(rows: Array, units: int) -> Array:
-    """[4 * hidden, depth] -> [blocks, depth, 4, units] as one row, filled up with zeros."""
-    hidden, depth = len(rows) // 4, rows.shape[1]
-    filled = np.zeros((4, -(-hidden // units) * units, depth), np.float32)
-    filled[:, :hidden] = rows.reshape(4, hidden, depth)
-    return np.ascontiguousarray(filled.reshape(4, -1, units, depth).transpose(1, 3, 0, 2)).ravel()
+    return Call("lstm_lanes.c.j2", {**sizes, **kinds, "units": units}, tuple(arguments))
 
 
 def _words(
-    node: Node, graph: Graph, position: int, hidden: int, depth: int, direction: int, directions: int
+    node: Node, graph: Graph, position: int, hidden: int, depth: int, direction: int
 ) -> list[Argument]:
     """The int8 weights of one direction, packed for the dual multiply in blocks of a unit's gates; scales."""
     stored = graph.constants[node.inputs[position]][direction].astype(np.int8)
     by_unit = stored.reshape(4, hidden, depth).transpose(1, 0, 2).reshape(1, 4 * hidden, depth)
-    scales = _gate_scales(node.quants[position], hidden, directions)[direction]
+    scales = recurrent.gate_scales(node, graph, position, 4)[direction]
     return [
         Flash(packed_pairs(by_unit, 4, cut(depth)), f"weights_{position}_{node.name}"),
         Flash(scales, f"scale_{position}_{node.name}"),
@@ -150,16 +144,6 @@ def _matrix(
     return Flash(packed.astype(np.int8 if quant else kind), f"weights_{position}_{node.name}"), layout
 
 
-def _gate_scales(quant: Quant, hidden: int, directions: int) -> Array:
-    """float32 [directions, hidden, 4]: the scale of each row of weights, in the order of the packed gates."""
-    if quant.per_tensor:
-        return np.full((directions, hidden, 4), quant.scale, np.float32)
-    if quant.axis == 0:
-        return np.broadcast_to(quant.scale[:, None, None], (directions, hidden, 4)).astype(np.float32)
-    by_gate = np.ascontiguousarray(quant.scale.reshape(4, hidden).T)
-    return np.broadcast_to(by_gate, (directions, hidden, 4)).astype(np.float32)
-
-
 def _check(node: Node) -> None:
     default = ["sigmoid", "tanh", "tanh"]
     functions = node.attributes.get("activations")
@@ -176,24 +160,5 @@ def _check(node: Node) -> None:
         raise Unsupported("peepholes are not supported", "train the model without peepholes")
 
 
-def accepts(node: Node, graph: Graph) -> bool:
-    """Constant int8 weights with zero point 0; everything else stays float."""
-    if node.result is not None or not set(node.quants) <= {1, 2}:
-        return False
-    for position, quant in node.quants.items():
-        stored = graph.constants.get(node.inputs[position])
-        rows = None if stored is None else stored.shape[0 if quant.axis == 0 else 1]
-        fits = quant.per_tensor or (quant.axis in (0, 1) and quant.scale.size == rows)
-        if (
-            stored is None
-            or quant.dtype.itemsize != 1
-            or quant.zero.any()
-            or quant.dtype != np.int8
-            or not fits
-        ):
-            return False
-    return True
-
-
-INTEGER = {"LSTM": accepts}
+INTEGER = {"LSTM": recurrent.accepts}
 OPERATORS = {"LSTM": lower_lstm}

@@ -359,33 +359,3 @@ def test_int8_embeddings_and_lstm_weights_stay_int8_in_flash() -> None:
     lstm = source(chain(nodes, {"x": x}, constants, "y0", TensorProto.FLOAT), "m1")
     scales = 4 * 32  # one float32 per gate and unit, shared by both matrices
     assert lstm.constants_bytes == 32 * 6 + 32 * 8 + scales
-
-
-@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_an_lstm_with_int8_weights_agrees_with_the_float_graph(
-    direction: str, outputs: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """From a start far outside -1..1, which the hidden states never reach again."""
-    directions = 2 if direction == "bidirectional" else 1
-    rng = np.random.default_rng([outputs, len(direction)])  # of its own: whatever tests ran before
-    constants: dict[str, Array] = {"b": rng.standard_normal((directions, 64)).astype(np.float32)}
-    nodes = []
-    for name, depth in (("w", 6), ("r", 8)):
-        constants |= {name: codes("int8", directions, 32, depth), f"{name}_zero": np.zeros(32, np.int8)}
-        constants[f"{name}_scale"] = rng.uniform(0.002, 0.01, 32).astype(np.float32)
-        given = [name, f"{name}_scale", f"{name}_zero"]
-        nodes.append(helper.make_node("DequantizeLinear", given, [f"{name}_real"], f"dq_{name}", axis=1))
-    feeds: dict[str, Array] = {
-        "x": rng.standard_normal((5, 2, 6)).astype(np.float32),
-        "h": (rng.standard_normal((directions, 2, 8)) * 9).astype(np.float32),
-        "c": rng.standard_normal((directions, 2, 8)).astype(np.float32),
-    }
-    made = [f"y{i}" for i in range(outputs)] if outputs == 3 else ["", "y0"]
-    names = ["x", "w_real", "r_real", "b", "", "h", "c"]
-    nodes.append(helper.make_node("LSTM", names, made, "lstm", hidden_size=8, direction=direction))
-    model = chain(nodes, feeds, constants, "y0", TensorProto.FLOAT)
-    result = source(model, "m0")
-    assert "smlad" in result.files["m0.c"]
-    got = build(tmp_path_factory.mktemp("lstm"), [result]).run(0, feeds)["y0"]
-    np.testing.assert_allclose(got, reference(model, feeds)["y0"], rtol=0, atol=2e-4)

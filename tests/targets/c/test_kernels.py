@@ -35,11 +35,24 @@ def run_time_weights() -> Case:
     return single("Conv", feeds, group=2, pads=[1, 1, 0, 1], strides=[2, 1]), feeds
 
 
-def recurrent(direction: str, sequence: int, batch: int, outputs: int) -> Case:
+def recurrent(
+    direction: str,
+    sequence: int,
+    batch: int,
+    outputs: int,
+    op: str = "LSTM",
+    hidden: int = 5,
+    **attributes: Any,
+) -> Case:
     directions = 2 if direction == "bidirectional" else 1
-    weights = {"w": normal(directions, 20, 3), "r": normal(directions, 20, 5), "b": normal(directions, 40)}
+    rows = (4 if op == "LSTM" else 3) * hidden
+    weights = {
+        "w": normal(directions, rows, 3), "r": normal(directions, rows, hidden),
+        "b": normal(directions, 2 * rows),
+    }  # fmt: skip
     feeds = {"x": normal(sequence, batch, 3)}
-    return single("LSTM", feeds, weights, outputs=outputs, hidden_size=5, direction=direction), feeds
+    given = {"hidden_size": hidden, "direction": direction, **attributes}
+    return single(op, feeds, weights, outputs=outputs, **given), feeds
 
 
 CASES: dict[str, Case] = {
@@ -71,6 +84,8 @@ CASES: dict[str, Case] = {
     "lstm forward": recurrent("forward", 4, 2, 3),
     "lstm reverse, last state only": recurrent("reverse", 4, 1, 1),
     "lstm in both directions": recurrent("bidirectional", 3, 2, 3),
+    "gru in both directions": recurrent("bidirectional", 3, 2, 2, "GRU"),
+    "gru reverse, its reset after": recurrent("reverse", 4, 2, 1, "GRU", linear_before_reset=1),
     "softmax over an inner axis": one("Softmax", normal(2, 5, 3) * 10, axis=1),
     "transpose": one("Transpose", normal(2, 3, 4, 5), perm=[2, 0, 3, 1]),
     "layer normalization": one("LayerNormalization", normal(2, 3, 8), {"s": normal(8), "b": normal(8)}),
