@@ -8,13 +8,15 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from sprue.backend import Finding, Variant
-from sprue.graph import attributes, tensors, weights
+from sprue.graph import attributes, infer_shapes, tensors, weights
 from sprue.load import this_machine, unmet
 from sprue.passes.normal_form import nodes
 from sprue.target import Target
+
+PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
 def precision_findings(
@@ -104,24 +106,62 @@ def deviation_findings(model: ModelProto, deviations: Collection[Deviation], rem
 
 
 def scale_findings(model: ModelProto) -> list[Finding]:
-    """Constant scales by which runtimes cannot divide: zero, not finite, or so small that they become zero.
+    """Constant scales by which runtimes cannot divide: zero, negative, not finite, so small that they become
+    zero; and scales of an axis that are not as many as it has elements.
 
-    Not those of weights that DequantizeLinear unpacks: a channel of zeros has a scale of zero.
+    A channel of zeros among weights that DequantizeLinear unpacks may have a scale of zero.
     """
     known = dict(tensors(model.graph))
     found = []
     for node in nodes(model.graph):
         for name, place in _scales(node).items():
             held = known.get(place)
-            if held is None or (node.op_type == "DequantizeLinear" and node.input[0] in known):
+            if held is None:
                 continue
-            size = np.abs(numpy_helper.to_array(held).astype(np.float32)).ravel()
-            bad = size[~((size >= np.finfo(np.float32).tiny) & np.isfinite(size))]
-            if bad.size:
+            scales = numpy_helper.to_array(held).astype(np.float32).ravel()
+            unpacked = node.op_type == "DequantizeLinear" and node.input[0] in known
+            bad = scales[~((scales >= np.finfo(np.float32).tiny) & np.isfinite(scales))]
+            if bad.size and not unpacked:
                 reason = f"its {name} is {bad[0]:g}: no number that a processor divides by"
-                called = node.name or next(iter(node.output), "")
-                found.append(Finding("operator", called, node.op_type, reason, "quantize the model again"))
+                found.append(_of_scales(node, reason))
+            elif (count := _counted(model, node, known)) not in (None, scales.size):
+                reason = f"its {name} has {scales.size} elements, the axis that they are of has {count}"
+                found.append(_of_scales(node, reason))
     return found
+
+
+def _of_scales(node: NodeProto, reason: str) -> Finding:
+    called = node.name or next(iter(node.output), "")
+    return Finding("operator", called, node.op_type, reason, "quantize the model again")
+
+
+def _counted(model: ModelProto, node: NodeProto, known: Mapping[str, TensorProto]) -> int | None:
+    """How many scales a pair with one for each part of an axis must have; None where that is not known."""
+    given = attributes(node)
+    scale = known[node.input[1]] if node.op_type in PAIR and node.input[1] in known else None
+    if scale is None or len(scale.dims) != 1 or scale.dims[0] == 1 or given.get("block_size", 0):
+        return None
+    shape = _shape(model, node.input[0], known)
+    axis = given.get("axis", 1)
+    if not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
+        return None
+    return shape[axis]
+
+
+def _shape(model: ModelProto, name: str, known: Mapping[str, TensorProto]) -> list[int | None]:
+    """As far as ONNX infers it; [] where it infers nothing."""
+    if name in known:
+        return list(known[name].dims)
+    try:
+        graph = infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return []  # said elsewhere
+    for value in (*graph.input, *graph.value_info):
+        if value.name == name:
+            return [
+                d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim
+            ]
+    return []
 
 
 def _scales(node: NodeProto) -> dict[str, str]:

@@ -231,8 +231,12 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
                     remedy="export the model with that axis fixed",
                 )
     if changed:  # else what is declared holds, and inference may know less
+        fed = {value.name: value for value in made.graph.input}
         for value in made.graph.output:
-            value.type.tensor_type.ClearField("shape")
+            if value.name in fed:
+                value.CopyFrom(fed[value.name])
+            else:
+                value.type.tensor_type.ClearField("shape")
         del made.graph.value_info[:]
     return infer_shapes(made)
 

@@ -6,6 +6,7 @@ is a new file there.
 
 from __future__ import annotations
 
+import heapq
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -203,6 +204,9 @@ def _share(
 ) -> dict[str, str]:
     """Tensor -> root: aliases first, then results that take the place of an input that dies."""
     roots = dict(aliases)
+    named: dict[str, list[str]] = {}  # root -> the tensors that have it
+    for alias, root in aliases.items():
+        named.setdefault(root, []).append(alias)
     last = {
         roots.get(a.name, a.name): i
         for i, c in enumerate(calls)
@@ -210,6 +214,7 @@ def _share(
         if isinstance(a, Read)
     }
     last |= {roots.get(o, o): len(calls) for o in graph.outputs}
+    written: set[str] = set()  # by earlier calls: such a tensor (a part of a Concat) is already somewhere
     for index, placed in enumerate(calls):
         for output, source in placed.call.reuse:
             root = roots.get(source, source)
@@ -218,17 +223,14 @@ def _share(
                 values[output].bytes <= values[root].bytes
                 and values[output].dtype.itemsize <= values[root].dtype.itemsize
             )
-            if free and fits and output not in _written_before(calls, index):
-                roots |= {name: root for name, r in roots.items() if r == output}
-                roots[output] = root
+            if free and fits and output not in written:
+                moved = [output, *named.pop(output, ())]
+                roots |= dict.fromkeys(moved, root)
+                named.setdefault(root, []).extend(moved)
                 last[root] = max(index, last.get(output, index))
                 break
+        written.update(a.name for a in placed.call.arguments if isinstance(a, Write))
     return roots
-
-
-def _written_before(calls: Sequence[PlacedCall], index: int) -> set[str]:
-    """What earlier calls wrote: such a tensor (a part of a Concat) is already somewhere."""
-    return {a.name for c in calls[:index] for a in c.call.arguments if isinstance(a, Write)}
 
 
 def _blocks(
@@ -275,8 +277,15 @@ def _timeline(lives: Sequence[memory.Span]) -> tuple[memory.Span, ...]:
     """Spans one after another, each as large as the largest tensor that lives in it."""
     edges = sorted({s.first for s in lives} | {s.last + 1 for s in lives})
     made: list[memory.Span] = []
+    waiting = sorted(lives, key=lambda s: s.first, reverse=True)
+    alive: list[tuple[int, int]] = []  # a heap of (-bytes, last)
     for first, after in pairwise(edges):
-        size = max((s.bytes for s in lives if s.first <= first <= s.last), default=0)
+        while waiting and waiting[-1].first <= first:
+            born = waiting.pop()
+            heapq.heappush(alive, (-born.bytes, born.last))
+        while alive and alive[0][1] < first:
+            heapq.heappop(alive)
+        size = -alive[0][0] if alive else 0
         if made and made[-1].bytes == size:
             made[-1] = memory.Span(made[-1].first, after - 1, size)
         elif size:

@@ -8,6 +8,7 @@ node that cannot be lowered: it writes a finding and goes on, so that `check` na
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ SHAPES = frozenset({"Shape", "Size"})
 """Their result depends on their input's shape only, so they are constants here."""
 SIZED = fold.ONE_AXIS | {"NonZero"}
 """The size of their result depends on values; what reads it may tell (`fold.declared`)."""
+LARGEST = 2**31 - 1
+"""Bytes of a tensor."""
 MAX_DEPTH = 8
 """How deep function bodies may stand in function bodies."""
 
@@ -159,6 +162,9 @@ class _Walk:
                 raise Unsupported("an input that no node makes", "correct the model")
             return  # what it depends on is already a finding
         types = self._types(node, opset)
+        for result, (dtype, shape) in types.items():
+            if (size := math.prod(shape) * dtype.itemsize) > LARGEST:
+                raise Unsupported(f"'{result}' takes {size} bytes, TFLite holds {LARGEST}", "make it smaller")
         if self._folded(node, opset, types):
             return
         if lowering is not None and any(n and n not in types for n in node.output):

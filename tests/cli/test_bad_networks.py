@@ -83,6 +83,23 @@ def scaled(scale: float) -> ModelProto:
     return network(nodes, {"s": np.float32(scale), "z": np.int8(0)})
 
 
+def scaled_by_axis(count: int) -> ModelProto:
+    nodes = [
+        node("QuantizeLinear", "h s z", "q", "quantize", axis=1),
+        node("DequantizeLinear", "q s z", "y", axis=1),
+    ]
+    return network(nodes, {"s": np.full(count, 0.1, np.float32), "z": np.zeros(count, np.int8)})
+
+
+def four_tebibytes() -> ModelProto:
+    nodes = [
+        node("Expand", "one shape", "e", "blow"),
+        node("ReduceSum", "e", "r", "sum", keepdims=0),
+        node("Add", "h r", "y"),
+    ]
+    return network(nodes, {"one": np.float32(1), "shape": np.array([2**20, 2**20])})
+
+
 def beyond(op: str, indices: Any, **attributes: Any) -> ModelProto:
     return network([node(op, "h i", "y", "pick", **attributes)], {"i": np.array(indices, np.int64)})
 
@@ -118,6 +135,13 @@ CASES: dict[str, Callable[[], Bad]] = {
     ),
     "a scale of zero": lambda: Bad(scaled(0.0), "quantize", "QuantizeLinear", (NOT_USABLE, NOT_USABLE)),
     "a subnormal scale": lambda: Bad(scaled(1e-40), "quantize", "QuantizeLinear", (NOT_USABLE, NOT_USABLE)),
+    "a negative scale": lambda: Bad(scaled(-0.1), "quantize", "QuantizeLinear", (NOT_USABLE, NOT_USABLE)),
+    "fewer scales than channels": lambda: Bad(
+        scaled_by_axis(2),
+        "quantize",
+        "QuantizeLinear",
+        ("has 2 elements, the axis that they are of has 3",) * 2,
+    ),
     "a scale of zero in QLinearConv": lambda: Bad(
         scaled_convolution(0.0), "convolve", "QLinearConv", ("its y_scale is 0", "its y_scale is 0")
     ),
@@ -132,6 +156,30 @@ CASES: dict[str, Callable[[], Bad]] = {
         network([node("Relu", "h", "y")], opset=99), "", "", ("operator set 99", "opset 99")
     ),
 }
+
+
+def test_check_refuses_a_tensor_that_no_memory_holds(project: Path, sprue_here: Run) -> None:
+    """C has no node for the constant: what reads it is named."""
+    spoil(project, Bad(four_tebibytes(), "", "", ("", "")))
+    done = sprue_here("check", RECIPE, "--json")
+    assert done.returncode == 1, done.stderr
+    variants = json.loads(done.stdout)["variants"]
+    if any(v["missing"] for v in variants):
+        pytest.skip("the extras sprue[mobile] and sprue[embedded] are not installed")
+    found = {v["target"]: v["findings"][0] for v in variants}
+    assert (found["mobile"]["node"], found["mobile"]["op"]) == ("blow", "Expand")
+    assert "'e' takes 4398046511104 bytes" in found["mobile"]["reason"]
+    assert (found["cortex-m4"]["node"], found["cortex-m4"]["kind"]) == ("sum", "limit")
+
+
+def test_an_output_that_is_an_input_is_no_obstacle(project: Path, sprue_here: Run) -> None:
+    model = network([node("Relu", "h", "y")])
+    model.graph.output.append(model.graph.input[0])
+    spoil(project, Bad(model, "", "", ("", "")))
+    done = sprue_here("check", RECIPE, "--json")
+    if any(v["missing"] for v in json.loads(done.stdout)["variants"]):
+        pytest.skip("the extras sprue[mobile] and sprue[embedded] are not installed")
+    assert done.returncode == 0, done.stdout
 
 
 def spoil(project: Path, bad: Bad) -> None:

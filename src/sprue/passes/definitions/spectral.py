@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprue.passes.definitions.writer import NotDefined, Writer
+from sprue.passes.fold import MAX_FOLDED
 
 Matrix = NDArray[np.float64]
 LARGEST = 1 << 22
@@ -85,10 +86,9 @@ def _flat(w: Writer, matrix: Matrix) -> str:
 
 def window(w: Writer) -> None:
     """The window's length is what its input says; where the graph declares it, the window is a constant."""
-    shape = w.shapes.get(w.node.output[0])
-    if shape is None or len(shape) != 1 or w.integer("output_datatype", 1) != 1:
+    size = _length(w)
+    if w.integer("output_datatype", 1) != 1:
         raise NotDefined
-    size = shape[0]
     divisor = size if w.integer("periodic", 1) else size - 1
     turn = 2 * np.pi * np.arange(size) / max(divisor, 1)
     first, second = WINDOWS[w.node.op_type]
@@ -98,15 +98,20 @@ def window(w: Writer) -> None:
     w.result(w.constant(values, np.float32))
 
 
+def _length(w: Writer) -> int:
+    """Of the result's one axis, where the graph declares it and it may be stored."""
+    shape = w.shapes.get(w.node.output[0])
+    if shape is None or len(shape) != 1 or shape[0] > MAX_FOLDED:
+        raise NotDefined
+    return shape[0]
+
+
 WINDOWS = {"BlackmanWindow": (0.42, 0.5), "HammingWindow": (25 / 46, 21 / 46), "HannWindow": (0.5, 0.5)}
 
 
 def range_(w: Writer) -> None:
     """start + i * delta, where the graph declares how many there are."""
-    shape = w.shapes.get(w.node.output[0])
-    if shape is None or len(shape) != 1:
-        raise NotDefined
-    steps = w.like(np.arange(shape[0]))
+    steps = w.like(np.arange(_length(w)))
     w.result(w.op("Add", w.x(0), w.op("Mul", w.x(2), steps)))
 
 
