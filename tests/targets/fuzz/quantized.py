@@ -99,16 +99,21 @@ def weight_in_blocks(g: Growing) -> None:
 
 
 def quantized_bias(g: Growing, count: int, x: str, weight: str) -> list[str]:
-    """int32 in steps of the input's scale times the weights': what integer kernels add as it is."""
+    """int32 in steps of the input's scale times the weights': what integer kernels add as it is.
+
+    Now and then the same in float32, which they round to such steps.
+    """
     if g.maybe():
-        return [g.weight(count)] if g.maybe(4) else []
+        return []
     makers = {o: n for n in g.nodes for o in n.output}
     scales = [g.constants[makers[name].input[1]] for name in (x, weight)]
     if scales[0].ndim:
         return []
     scale = np.broadcast_to(scales[0] * scales[1], (count,)).astype(np.float32)
-    stored = g.constant(np.round(g.random("float32", (count,), 0.5) / scale), "int32")
-    return g.add("DequantizeLinear", [stored, g.constant(scale)], axis=0)
+    stored = np.round(g.random("float32", (count,), 0.5) / scale)
+    if g.maybe(4):
+        return [g.constant(stored * scale, "float32")]
+    return g.add("DequantizeLinear", [g.constant(stored, "int32"), g.constant(scale)], axis=0)
 
 
 EIGHT_BITS = ("int8", "int8", "uint8")
