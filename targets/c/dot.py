@@ -4,9 +4,10 @@ The kernel is `templates/dot.j2`: for a block of 2 or 4 rows of weights, and for
 takes two neighbours of depth at a time. A word of weights holds them for two rows, so that SXTB16 yields
 those of the first row, and rotated by a byte those of the second; SMLAD multiplies both by a word of inputs.
 
-As halves, what is to be scaled by `exact`: each half of a word is 256 * second + first. SXTB16 yields the
-first row, and SMLAD of the word itself a sum of both, from which the first row's is subtracted at the end:
-what remains is 256 times the sum of the second row, without an instruction to extract it.
+As halves, what is to be scaled by `exact` (`templates/block.j2`): each half of a word is 256 * second +
+first. SXTB16 yields the first row, and SMLAD of the word itself a sum of both, from which the first row's
+is subtracted at the end: what remains is 256 times the sum of the second row, without an instruction to
+extract it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,19 @@ def cut(depth: int, longest: int = LONGEST) -> Depth:
     return Depth(depth, whole, run)
 
 
+def by_couples(weights: Array) -> Array:
+    """[outputs, channels, height, width] with channels by twos: the same place of both makes a pair.
+
+    As they are if the number of channels is odd.
+    """
+    outputs, channels = weights.shape[:2]
+    if channels % 2:
+        return weights
+    places = weights.reshape(outputs, channels // 2, 2, -1)
+    made: Array = np.ascontiguousarray(places.transpose(0, 1, 3, 2)).reshape(weights.shape)
+    return made
+
+
 def packed_pairs(rows: Array, block: int, cut: Depth) -> Array:
     """[groups, rows, depth] int8 -> uint32 [groups, blocks, pairs, block / 2] as one row.
 
@@ -92,4 +106,13 @@ def packed_blocks(rows: Array, block: int, cut: Depth, layer: Exact) -> Array | 
     biases, factors = ends.reshape(2, groups * blocks, block)
     biases[:, 1::2] += biases[:, ::2] >> 8
     made: Array = np.concatenate([biases, words, factors], axis=1) & 0xFFFFFFFF
+    return made.astype(np.uint32).ravel()
+
+
+def around(words: Array, layer: Exact) -> Array:
+    """The weights of each channel, uint32 in a row, between its bias and its factor."""
+    channels = len(layer.biases)
+    ends = (np.asarray(part, np.int64).reshape(channels, 1) for part in (layer.biases, layer.factors))
+    bias, factor = ends
+    made: Array = np.concatenate([bias, words.reshape(channels, -1), factor], axis=1) & 0xFFFFFFFF
     return made.astype(np.uint32).ravel()

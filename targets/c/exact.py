@@ -24,7 +24,10 @@ SCALE = 256
 """What sums are multiplied by: it makes offsets finer than a unit of them."""
 MOST_SUM = 2**23 - 2**16
 """256 times as much, and the sum of a block's two rows beside it (dot.py), fit int32."""
-OFFSETS = (0, *(sign * size for size in range(8, 121, 8) for sign in (1, -1)))
+MOST_OFFSET = 127
+"""It and its opposite fit the byte that a block has for them."""
+TRIALS = 8
+"""Halvings of so many offsets until one is left."""
 SMALLEST = 2.0**-100
 """Of factors: a 256th of it is a normal float32."""
 MOST_SHIFT = 20
@@ -146,15 +149,19 @@ def _multipliers(factors: Floats, sums: Sums, codes: Codes, shift: int) -> tuple
     steps, found = _steps(factors, sums, codes)
     ideal = np.rint(factors.astype(np.float64) * 2.0 ** (24 + shift)).astype(np.int64)
     multipliers, offsets = np.full(len(factors), -1, np.int64), np.zeros(len(factors), np.int64)
-    for offset in OFFSETS:
-        rest = np.flatnonzero((multipliers < 0) & found)
+    low, high = offsets - MOST_OFFSET, offsets + MOST_OFFSET
+    for _ in range(TRIALS):
+        rest = np.flatnonzero((multipliers < 0) & found & (low <= high))
         if not len(rest):
             break
         some = Sums(sums.least[rest, None], sums.most[rest, None], sums.size[rest])
-        lowest, highest = _interval(steps[rest], some, codes, offset, shift)
+        lowest, highest, upwards = _interval(steps[rest], some, codes, offsets[rest, None], shift)
         possible = lowest <= highest
         multipliers[rest[possible]] = np.clip(ideal[rest], lowest, highest)[possible]
-        offsets[rest[possible]] = offset
+        rest, upwards = rest[~possible], upwards[~possible]
+        low[rest] = np.where(upwards, offsets[rest] + 1, low[rest])
+        high[rest] = np.where(upwards, high[rest], offsets[rest] - 1)
+        offsets[rest] = (low[rest] + high[rest]) // 2
     return multipliers, offsets
 
 
@@ -177,9 +184,10 @@ def _steps(factors: Floats, sums: Sums, codes: Codes) -> tuple[Integers, NDArray
 
 
 def _interval(
-    steps: Integers, sums: Sums, codes: Codes, offset: int, shift: int
-) -> tuple[Integers, Integers]:
-    """The smallest and the largest multiplier, [channels], with which integers step at `steps`.
+    steps: Integers, sums: Sums, codes: Codes, offset: Integers, shift: int
+) -> tuple[Integers, Integers, NDArray[np.bool_]]:
+    """The smallest and the largest multiplier, [channels], with which integers step at `steps`; and whether
+    larger offsets bring the two nearer to each other, if there is none.
 
     A sum reaches a code if multiplier * (256 * sum + offset) >= (2 * (code - zero) - 1) << (31 + shift). For
     each code the smallest sum that is to reach it must, and the largest that is not to must not.
@@ -190,12 +198,15 @@ def _interval(
     last = SCALE * np.minimum(steps - 1, sums.most) + offset
     never, always = steps > sums.most, steps <= sums.least
     lowest, highest = _at_least(first, wanted)
-    low = np.where(never, 1, lowest)
-    high = np.where(never, BEYOND, highest)
-    lowest, highest = _at_least(-last, 1 - wanted)
-    low = np.maximum(low, np.where(always, 1, lowest))
-    high = np.minimum(high, np.where(always, BEYOND, highest))
-    return low.max(axis=1), np.minimum(high.min(axis=1), 2**31 - 1)
+    least, most = _at_least(-last, 1 - wanted)
+    low = np.concatenate([np.where(never, 1, lowest), np.where(always, 1, least)], axis=1)
+    high = np.concatenate([np.where(never, BEYOND, highest), np.where(always, BEYOND, most)], axis=1)
+    at_low, at_high = low.argmax(axis=1)[:, None], high.argmin(axis=1)[:, None]
+    # a limit is wanted / sum, so that with the offset it moves by -limit / sum
+    inverse = 1.0 / np.where((nearest := np.concatenate([first, last], axis=1)) == 0, 0.5, nearest)
+    upwards = np.take_along_axis(inverse, at_low, 1) > np.take_along_axis(inverse, at_high, 1)
+    most_low = np.take_along_axis(low, at_low, 1)[:, 0]
+    return most_low, np.minimum(np.take_along_axis(high, at_high, 1)[:, 0], 2**31 - 1), upwards[:, 0]
 
 
 def _at_least(sums: Integers, wanted: Integers) -> tuple[Integers, Integers]:

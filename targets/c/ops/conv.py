@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import lanes, registers, scalable, vectors
 from ..blocks import packed
-from ..dot import FARTHEST, LONGEST, cut, packed_blocks, packed_pairs
+from ..dot import FARTHEST, around, by_couples, cut, packed_blocks, packed_pairs
 from ..exact import SCALE
 from ..literals import c_float
 from ..lower import Effort
@@ -42,8 +42,8 @@ MOST_TAPS = 25
 """Of a depthwise kernel that is written out."""
 MOST_PIXELS = 3
 """In int8: three, whose sums with two outputs fill the integer registers of a Cortex-M4."""
-LONGEST_OF_PIXELS = 16
-"""Pairs in a row where a kernel has no code for windows."""
+LONGEST_OF_COLUMNS = 16
+"""Pairs in a row at most, in int8."""
 MOST_OF_ROW = 6
 """Outputs of a depthwise kernel at once: with two words of weights and two of inputs ten registers."""
 THREE = "conv_depthwise_three_int8.c.j2"
@@ -211,25 +211,22 @@ def _integer_planes(
         if graph.registers:
             return registers.depthwise(node, weights, bias, multiplier, params, plane, reuse)
     template, words, (rows, columns) = _integer_depthwise(shape, weights)
-    params = {**params, "rows": rows, "columns": columns, "ahead": 2}
+    params = {**params, "rows": rows, "columns": columns, "ahead": 2, "exact": None}
+    constants: list[Argument] = [Flash(bias, f"bias_{node.name}"), multiplier]
     if template == THREE:
         found = exactly(node, graph, weights, bias, factors, 1)
         if found is not None:
-            words = three_words(found.weights, SCALE)
-            bias = found.biases.astype(np.int32)
-            multiplier = Flash(found.factors, f"scale_{node.name}")
-            params |= {"factor": "int32_t"}
+            words, constants = around(three_words(found.weights, SCALE), found), []
         fours = shape.size[1] % 4 == 0 and shape.before[1] <= 1 and node.quants[0].dtype == np.int8
         params |= {
             "exact": found,
-            "words": fours and not graph.fixed_point,
+            "words_at_once": fours and not graph.fixed_point,
             "ahead": run_of(shape.result[1]),
         }
     arguments = (
         Read(node.inputs[0]),
         Flash(words, f"weights_{node.name}"),
-        Flash(bias, f"bias_{node.name}"),
-        multiplier,
+        *constants,
         Scratch(rows * columns * 2 + 2),  # a pair may begin at the last element
         Write(node.outputs[0]),
     )
@@ -256,7 +253,9 @@ def _integer_columns(
             return scalable.convolution(node, weights, bias, multiplier, params, tile, reuse)
         if graph.registers and pixels > 1:
             return registers.convolution(node, weights, bias, multiplier, params, tile, reuse)
-    depth = cut(by_group.shape[2], LONGEST_OF_PIXELS if shape.pointwise else LONGEST)
+    weights = by_couples(weights)
+    by_group = weights.reshape(by_group.shape)
+    depth = cut(by_group.shape[2], LONGEST_OF_COLUMNS)
     tile = next(t for t in range(min(tile, MOST_PIXELS, pixels), 0, -1) if depth.reaches(t))
     found = exactly(node, graph, weights, bias, factors, 2, groups)
     blocks = None if found is None else packed_blocks(found.weights.reshape(by_group.shape), 2, depth, found)

@@ -1,5 +1,5 @@
 /* The float that stands for a multiplier where that is negative. */
-static inline float sprue_real(int32_t factor)
+__attribute__((unused)) static inline float sprue_real(int32_t factor)
 {
     const uint32_t bits = (uint32_t)factor & 0x7fffffffu;
     float real;

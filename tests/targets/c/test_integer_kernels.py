@@ -98,17 +98,19 @@ def convolution(
     return ours, theirs, {"x": x}
 
 
-def product(*sizes: int) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
-    """A folded MatMul and its QLinearMatMul. `sizes`: of the rows, one or two; depth; columns."""
+def product(*sizes: int, step: float = 0.9) -> tuple[ModelProto, ModelProto, dict[str, Array]]:
+    """A folded MatMul and its QLinearMatMul. `sizes`: of the rows, one or two; depth; columns. `step`: of the
+    result; with 0.9 one code is 3000 products, so that floats round ties as no integer multiplication does.
+    """
     *rows, depth, columns = sizes
     x, w = codes("int8", *rows, depth), np.maximum(codes("int8", depth, columns), np.int8(-127))
     quants = {"x": (scale(0.03), np.array(11, np.int8)), "w": (scale(0.01), np.array(0, np.int8))}
-    ours = folded("MatMul", x, {"w": w}, quants, {}, (0.9, -3))
+    ours = folded("MatMul", x, {"w": w}, quants, {}, (step, -3))
     names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
     constants: dict[str, Array] = {
         "xs": np.array(0.03, np.float32), "xz": np.array(11, np.int8),
         "w": w, "ws": np.array(0.01, np.float32),
-        "wz": np.array(0, np.int8), "ys": np.array(0.9, np.float32), "yz": np.array(-3, np.int8),
+        "wz": np.array(0, np.int8), "ys": np.array(step, np.float32), "yz": np.array(-3, np.int8),
     }  # fmt: skip
     theirs = single("QLinearMatMul", {"x": x}, constants, dtype=TensorProto.INT8, order=names)
     return ours, theirs, {"x": x}
@@ -142,6 +144,7 @@ CASES = {
     "conv of uint8": convolution((1, 5, 6, 6), (7, 5, 2, 3), "uint8", zero=131, strides=[2, 1]),
     "conv in groups, odd outputs": convolution((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
     "conv 1x1 of many channels": convolution((1, 64, 3, 4), (3, 64, 1, 1)),
+    "conv 1x1 of every second pixel": convolution((1, 4, 7, 11), (3, 4, 1, 1), strides=[2, 2]),
     "conv 1x1 in place": convolution((1, 16, 5, 5), (13, 16, 1, 1)),
     "depthwise conv in place": convolution((1, 6, 9, 7), (6, 1, 3, 3), group=6, pads=[1, 1, 1, 1]),
     "depthwise conv with stride": convolution(
