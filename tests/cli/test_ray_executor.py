@@ -19,6 +19,7 @@ from tests.engine import ray_cluster
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # a busy machine takes minutes to start a cluster, or to say that it cannot
     pytest.mark.skipif(find_spec("ray") is None, reason="the Ray executor needs the extra sprue[ray]"),
 ]
 
