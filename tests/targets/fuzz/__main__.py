@@ -70,7 +70,8 @@ def main() -> None:
                 if outcome.kind == "refused":
                     reasons[outcome.why] += 1
                 elif outcome.kind != "right":
-                    print(f"seed {seed}: {outcome.kind}: {outcome.why}", flush=True)
+                    again = f"python -m tests.targets.fuzz {asked.lowering} --graphs 1 --seed {seed} --show"
+                    print(f"seed {seed}: {outcome.kind}: {outcome.why}\n    {again}", flush=True)
     for why, count in reasons.most_common():
         print(f"refused {count:5}  {why}")
     print(f"{asked.lowering}: {asked.graphs} graphs from seed {asked.seed}: {dict(kinds)}")

@@ -14,14 +14,14 @@ from . import lowerings
 from .graphs import Case, from_seed
 from .growing import one_node, outputs
 from .lowerings import Outcome
-from .worker import FLAGS
+from .worker import FLAGS, c_case, through_tflite
 
 
 def show(lowering: str, seed: int) -> bool:
     """Print it; True if anything is wrong."""
-    case = from_seed(seed, lowerings.known(lowering))
+    case = from_seed(seed, lowerings.known("tflite")) if lowering == "tflite" else c_case(seed)
     print(f"seed {seed}\n{onnx.printer.to_text(case.model)}")
-    outcome = _through(lowering, case)
+    outcome = through_tflite(seed) if lowering == "tflite" else _through(lowering, case)
     print(f"{outcome.kind}: {outcome.why}")
     for single in _nodes(case):
         alone = _through(lowering, single)

@@ -17,8 +17,8 @@ from .graphs import Case, from_seed
 from .lowerings import Outcome
 
 FLAGS = (
-    "-O1", "-g0", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno", "-fsanitize=undefined",
-    "-fno-sanitize-recover=all",
+    "-O1", "-g0", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno",
+    "-fsanitize=undefined,address", "-fno-sanitize-recover=all",
 )  # fmt: skip
 
 
@@ -30,13 +30,16 @@ def through_tflite(seed: int) -> Outcome:
     return lowerings.tflite_built((case.batched() if seed % 3 == 0 else None) or case)
 
 
+def c_case(seed: int) -> Case:
+    """A free batch, too, of which C runs a sample at a time."""
+    case = from_seed(seed, lowerings.known("c"))
+    many = case.batched() if seed % 3 == 0 else None
+    return case if many is None else Case(many.model, case.feeds, case.wanted)
+
+
 def through_c(seeds: range, lanes: int) -> Iterator[Outcome]:
-    """Like it; C runs a sample at a time."""
-    cases: list[Case] = []
-    for seed in seeds:
-        case = from_seed(seed, lowerings.known("c"))
-        many = case.batched() if len(cases) % 3 == 0 else None
-        cases.append(case if many is None else Case(many.model, case.feeds, case.wanted))
+    """All of them in one program."""
+    cases = [c_case(seed) for seed in seeds]
     with tempfile.TemporaryDirectory(prefix="sprue-fuzz-") as folder:
         yield from lowerings.c(cases, Path(folder), FLAGS, lanes)
 
