@@ -233,6 +233,22 @@ def reversed_in_an_older_set() -> Case:
     return case(nodes, 10, {"x": X}, {"n": np.array([2])})
 
 
+def limited_at_zero_to_8_bits() -> Case:
+    """Its codes begin at the zero point, and are int8 all the same: C took them for uint8, with a warning."""
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"),
+        node("DequantizeLinear", "q s z", "d"),
+        node("DequantizeLinear", "w s z", "v"),
+        node("MatMul", "d v", "m"),
+        node("Relu", "m", "r"),
+        node("QuantizeLinear", "r t z", "k"),
+        node("DequantizeLinear", "k t z", "y"),
+    ]
+    held: Arrays = {"s": np.asarray(0.05, np.float32), "t": np.asarray(0.02, np.float32)}
+    held |= {"z": np.asarray(0, np.int8), "w": np.arange(-9, 11, dtype=np.int8).reshape(5, 4)}
+    return case(nodes, 17, {"x": X[0, 0, :1]}, held)
+
+
 def nothing_infinite() -> Case:
     return case([node("IsInf", "x", "y", detect_negative=0, detect_positive=0)], 17, {"x": X})
 
@@ -263,6 +279,7 @@ FOUND: dict[str, tuple[Callable[[], Case], str]] = {
     "truth of 8 bits": (partial(cast_to_truth, "int8"), ""),
     "truth of 16 bits": (partial(cast_to_truth, "int16"), ""),
     "one pixel of many": (one_pixel_of_three, ""),
+    "8 bits from zero on": (limited_at_zero_to_8_bits, ""),
     "a logarithm of a newer set": (logarithm_of_a_newer_set, ""),
 }
 
