@@ -1,7 +1,7 @@
 """Kernels that read where data says, and those of float16 and float64, against onnxruntime and numpy.
 
-GridSample is held against ONNX's reference implementation: onnxruntime moves a place that lies beyond one
-border to the others, too, which shows in cubic mode.
+Of GridSample, too: ONNX's own reference implementation clamps the places of cubic mode and not their
+neighbours, where onnxruntime and PyTorch's grid_sample agree to 1e-6.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto
-from onnx.reference import ReferenceEvaluator
 from sprue.targets.c import BACKEND
 
 from sprue.backend import Variant
@@ -68,18 +67,11 @@ CASES: dict[str, tuple[ModelProto, Feeds]] = {
 }  # fmt: skip
 
 
-def computed(model: ModelProto, feeds: Feeds) -> Feeds:
-    if model.graph.node[0].op_type != "GridSample":
-        return reference(model, feeds)
-    (made,) = ReferenceEvaluator(model).run(None, feeds)
-    return {"y0": np.asarray(made)}
-
-
 def test_each_is_right(tmp_path_factory: pytest.TempPathFactory) -> None:
     sources = [source(model, f"m{i}") for i, (model, _) in enumerate(CASES.values())]
     program = build(tmp_path_factory.mktemp("irregular"), sources)
     for index, (name, (model, feeds)) in enumerate(CASES.items()):
-        made, wanted = program.run(index, feeds), computed(model, feeds)
+        made, wanted = program.run(index, feeds), reference(model, feeds)
         for output, value in wanted.items():
             exact = value.dtype == np.float64
             np.testing.assert_allclose(
