@@ -145,6 +145,7 @@ CASES = {
     "conv in groups, odd outputs": convolution((1, 4, 5, 5), (6, 2, 3, 3), group=2, pads=[1, 1, 1, 1]),
     "conv 1x1 of many channels": convolution((1, 64, 3, 4), (3, 64, 1, 1)),
     "conv 1x1 of every second pixel": convolution((1, 4, 7, 11), (3, 4, 1, 1), strides=[2, 2]),
+    "conv 1x1 whose last pixel is alone": convolution((1, 8, 20, 20), (9, 8, 1, 1)),
     "conv 1x1 in place": convolution((1, 16, 5, 5), (13, 16, 1, 1)),
     "depthwise conv in place": convolution((1, 6, 9, 7), (6, 1, 3, 3), group=6, pads=[1, 1, 1, 1]),
     "depthwise conv with stride": convolution(
