@@ -128,12 +128,13 @@ def _taps(
     elif node.text("keep_aspect_ratio_policy", "stretch") != "stretch" and _sized(node):
         columns = _by_policy(node, graph, before, axis)
     else:
+        whole = np.isclose(scale * before[axis], after[axis])
         nearest = node.text("mode", "nearest") == "nearest"
-        if place == "half_pixel_symmetric" and nearest and not np.isclose(scale * before[axis], after[axis]):
-            raise Unsupported(
-                f"{node.op} to the nearest in half_pixel_symmetric by a scale that gives no whole size",
-                "give sizes instead",
-            )
+        wide = node.integer("antialias", 0) and place != "half_pixel"
+        if not whole and (wide or (nearest and place == "half_pixel_symmetric")):
+            kind = "with antialias" if wide else "to the nearest"
+            reason = f"{node.op} {kind} in {place} by a scale that gives no whole size"
+            raise Unsupported(reason, "give sizes instead")
         crop = _crop(node, graph, axis, len(before))
         columns = _reference(node, graph, before[axis], scale, crop, after[axis])
     if columns.shape[0] != after[axis]:
