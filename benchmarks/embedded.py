@@ -34,7 +34,7 @@ sys.path[0] = str(ROOT)  # run as a script: the other modules are found from the
 from sprue.targets.c import BACKEND, emulator, unicorn_core  # noqa: E402
 from sprue.targets.c.artifact import write_runnable  # noqa: E402
 from sprue.targets.c.check import lowered  # noqa: E402
-from sprue.targets.c.elf import read_firmware  # noqa: E402
+from sprue.targets.c.devices.elf import read_firmware  # noqa: E402
 from sprue.targets.c.emit import emit  # noqa: E402
 from sprue.targets.c.machine import machine  # noqa: E402
 

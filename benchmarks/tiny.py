@@ -33,10 +33,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":  # run as a script: the models are found from the root
     sys.path[0] = str(ROOT)
 
-from sprue.targets.c.elf import read_firmware  # noqa: E402
-from sprue.targets.c.emulator import Emulator  # noqa: E402
+from sprue.targets.c.devices.elf import read_firmware  # noqa: E402
+from sprue.targets.c.devices.emulator import Emulator  # noqa: E402
+from sprue.targets.c.devices.unicorn_core import UnicornCore  # noqa: E402
 from sprue.targets.c.machine import Machine, machine  # noqa: E402
-from sprue.targets.c.unicorn_core import UnicornCore  # noqa: E402
 
 from models.mlperf_tiny.import_tflite import ORIGINALS, Original  # noqa: E402
 from models.mlperf_tiny.rebuild import rebuild  # noqa: E402

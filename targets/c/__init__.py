@@ -45,7 +45,8 @@ class CBackend:
     writes_description = False
 
     def available(self) -> Availability:
-        from . import cycles, qemu, toolchain, unicorn_core
+        from . import toolchain
+        from .devices import cycles, qemu, unicorn_core
 
         compiles, executes = toolchain.available(), unicorn_core.available()
         missing = [n for n, there in (("ziglang", compiles), ("unicorn", executes)) if not there]
@@ -61,7 +62,7 @@ class CBackend:
 
     def tools(self, target: Target | None = None) -> dict[str, str]:
         """QEMU is one of them where only that runs the target: with it a verdict may be another."""
-        from . import qemu
+        from .devices import qemu
 
         found = {}
         for package in ("capstone", "jinja2", "numpy", "onnx", "onnxruntime", "unicorn", "ziglang"):
@@ -129,7 +130,7 @@ class CBackend:
 
     def load(self, artifact: Path, variant: Variant) -> Runner:
         """On a microcontroller's emulator, or on this machine if it is of the target's kind."""
-        from . import device, host
+        from .devices import device, host
 
         if self._hosted(variant):
             native = execution(_needing(variant)) == "native"

@@ -8,7 +8,7 @@ from pathlib import Path
 from sprue.target import Target
 
 from . import toolchain
-from .elf import Firmware, read_firmware
+from .devices.elf import Firmware, read_firmware
 from .emit import Source, render
 from .machine import Machine
 from .project import PREFIX, write_text

@@ -15,11 +15,11 @@ from typing import Any
 from sprue.canonical import file_digest
 
 from . import emit, toolchain
-from .elf import DTYPES, MAX_MEMORY
+from .devices.elf import DTYPES, MAX_MEMORY
+from .devices.shared_object import SharedObject, read_shared_object
 from .emit import Source
 from .machine import Machine
 from .project import PREFIX
-from .shared_object import SharedObject, read_shared_object
 
 LIBRARY = f"lib{PREFIX}.so"
 

@@ -20,11 +20,12 @@ from sprue.backend import Finding, Pass, Prediction, Profile, Variant
 from sprue.border import IN_VAIN, REMEDY, Border
 from sprue.passes.int8_border import int8_border
 
-from . import host, limits, unicorn_core
+from . import limits
 from .artifact import write_runnable
 from .check import lowered_for
-from .device import load
-from .elf import read_firmware
+from .devices import host, unicorn_core
+from .devices.device import load
+from .devices.elf import read_firmware
 from .emit import emit
 from .firmware import FIRMWARE
 from .lower import Program

@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from sprue.backend import Finding
 from sprue.graph import attributes, opset
 
-from . import elf
+from .devices import elf
 from .nodes import Array, Graph, Node, Value
 
 OLDEST_OPSET = 7

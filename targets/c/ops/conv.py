@@ -13,10 +13,12 @@ import math
 
 import numpy as np
 
-from .. import lanes, registers, scalable, vectors
-from ..blocks import packed
-from ..dot import FARTHEST, around, by_couples, cut, packed_blocks, packed_pairs
-from ..exact import SCALE
+from ..kernels import lanes, registers, scalable, vectors
+from ..kernels.blocks import packed
+from ..kernels.dot import FARTHEST, around, by_couples, cut, packed_blocks, packed_pairs
+from ..kernels.exact import SCALE
+from ..kernels.requantize import exactly, integer_bias, matching_bias, multipliers, requantization
+from ..kernels.windows import Window, window
 from ..literals import c_float
 from ..lower import Effort
 from ..nodes import (
@@ -33,8 +35,6 @@ from ..nodes import (
     Unsupported,
     Write,
 )
-from ..requantize import exactly, integer_bias, matching_bias, multipliers, requantization
-from ..windows import Window, window
 
 BLOCK = 4
 """Output channels computed at once in float: four sums for each input that is loaded."""

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import TensorProto, helper
 
+from ..kernels.nest import broadcast, index, loops
 from ..literals import as_double, c_float, c_literal, c_type
-from ..nest import broadcast, index, loops
 from ..nodes import Array, Call, Clamp, Graph, Node, Quant, Read, Step, Unsupported, Write, integer_limits
 from ..tables import codes, quantized, table_call
 

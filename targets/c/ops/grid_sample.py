@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..nest import contiguous
+from ..kernels.nest import contiguous
 from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Write
 
 MODES = {"nearest": 1, "linear": 2, "bilinear": 2, "cubic": 4, "bicubic": 4}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import recurrent
+from ..kernels import recurrent
 from ..lower import Effort
 from ..nodes import Argument, Call, Flash, Graph, Node, Read, Scratch, Step, Unsupported, Write
 

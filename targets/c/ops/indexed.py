@@ -10,8 +10,8 @@ import math
 import numpy as np
 
 from ..indices import refuse_outside
+from ..kernels.nest import Loop, contiguous, index
 from ..literals import c_type
-from ..nest import Loop, contiguous, index
 from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Value, Write
 
 COMBINE = {

@@ -11,14 +11,14 @@ import math
 
 import numpy as np
 
-from .. import lanes, registers, scalable, vectors
-from ..blocks import packed
-from ..dot import cut, packed_blocks, packed_pairs
+from ..kernels import lanes, registers, scalable, vectors
+from ..kernels.blocks import packed
+from ..kernels.dot import cut, packed_blocks, packed_pairs
+from ..kernels.nest import broadcast
+from ..kernels.requantize import exactly, integer_bias, matching_bias, multipliers, requantization
 from ..literals import c_float, c_type
 from ..lower import Effort
-from ..nest import broadcast
 from ..nodes import Argument, Array, Call, Flash, Graph, Node, Read, Scratch, Step, Unsupported, Write
-from ..requantize import exactly, integer_bias, matching_bias, multipliers, requantization
 from .conv import BLOCK, _limits
 
 

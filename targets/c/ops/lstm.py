@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import recurrent
-from ..dot import cut, packed_pairs
+from ..kernels import recurrent
+from ..kernels.dot import cut, packed_pairs
 from ..lower import Effort
 from ..nodes import Argument, Call, Flash, Graph, Node, Read, Scratch, Step, Unsupported, Write
 

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
+from ..kernels.nest import broadcast, contiguous, index, loops
 from ..literals import c_literal, c_type
-from ..nest import broadcast, contiguous, index, loops
 from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Value, Write
 from ..tables import requantized
 from .shape import lower_alias

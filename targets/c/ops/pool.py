@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
+from ..kernels.windows import refuse_unclear, window
 from ..literals import c_float, c_type
 from ..nodes import Argument, Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits
 from ..tables import requantized
-from ..windows import refuse_unclear, window
 
 
 def lower_max_pool(node: Node, graph: Graph, _effort: object) -> list[Step]:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from ..kernels.nest import contiguous, index, loops
 from ..literals import as_double, c_type
-from ..nest import contiguous, index, loops
 from ..nodes import Call, Graph, Node, Read, Step, Unsupported, Write, integer_limits
 
 FLOAT = {

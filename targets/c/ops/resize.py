@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from ..kernels.nest import contiguous
 from ..literals import c_type
-from ..nest import contiguous
 from ..nodes import Argument, Array, Call, Flash, Graph, Node, Read, Step, Unsupported, Value, Write
 
 LONGEST = 1 << 12

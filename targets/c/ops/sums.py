@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
-from ..fixed_point import fixed_factors
+from ..kernels.fixed_point import fixed_factors
+from ..kernels.requantize import requantization_limits
 from ..literals import c_literal
 from ..nodes import Graph, Node, Quant, Step
-from ..requantize import requantization_limits
 from .elementwise import elementwise, lower_elementwise
 
 MULTIPLIER_BITS = 20

@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 from sprue.targets.c import BACKEND
-from sprue.targets.c.device import Device
-from sprue.targets.c.elf import read_firmware
+from sprue.targets.c.devices.device import Device
+from sprue.targets.c.devices.elf import read_firmware
 
 from sprue.backend import Variant
 from sprue.errors import CheckError, SprueError
@@ -252,7 +252,7 @@ def test_a_crash_in_the_firmware_is_a_check_error_that_names_it(
 def test_firmware_that_never_returns_is_stopped(
     artifacts: dict[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sprue.targets.c import emulator, unicorn_core
+    from sprue.targets.c.devices import emulator, unicorn_core
 
     monkeypatch.setattr(emulator, "SECONDS", 1)
     monkeypatch.setattr(unicorn_core, "BUDGET", 100_000)
@@ -300,7 +300,7 @@ def test_a_segment_that_wants_gigabytes_is_refused_before_they_are_mapped(
 def test_no_truncation_and_no_flipped_byte_gets_past_as_anything_but_a_sprue_error(
     artifacts: dict[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sprue.targets.c import emulator
+    from sprue.targets.c.devices import emulator
 
     monkeypatch.setattr(emulator, "SECONDS", 1)
     whole = (artifacts["tiny_cnn", "int8-static"] / "firmware.elf").read_bytes()

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
-from sprue.targets.c import BACKEND, deployed, host
+from sprue.targets.c import BACKEND, deployed
+from sprue.targets.c.devices import host
+from sprue.targets.c.devices.shared_object import read_shared_object
 from sprue.targets.c.library import LIBRARY
-from sprue.targets.c.shared_object import read_shared_object
 
 from sprue.backend import Variant
 from sprue.errors import SprueError

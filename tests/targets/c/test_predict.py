@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
-from sprue.targets.c import BACKEND, toolchain, unicorn_core
+from sprue.targets.c import BACKEND, toolchain
+from sprue.targets.c.devices import unicorn_core
 
 from sprue.backend import Prediction, Profile, Variant
 from sprue.data import read_arrays

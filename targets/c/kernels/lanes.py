@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nodes import Argument, Array, Call, Flash, Node, Read, Scratch, Write
 from .blocks import packed
-from .nodes import Argument, Array, Call, Flash, Node, Read, Scratch, Write
 from .windows import Window
 
 SUMS = 8

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from sprue.errors import CheckError, SprueError
 
+from ..machine import Machine, Register
 from . import emulator
 from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
 from .gdb import Gone, Late, Refused, Remote
 from .instructions import jumps, split
-from .machine import Machine, Register
 
 ARM = "qemu-system-arm"
 RISCV = "qemu-system-riscv32"

@@ -17,20 +17,20 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto
 from sprue.targets.c import BACKEND
-from sprue.targets.c.device import load
-from sprue.targets.c.elf import read_firmware
-from sprue.targets.c.emulator import Emulator
+from sprue.targets.c.devices.device import load
+from sprue.targets.c.devices.elf import read_firmware
+from sprue.targets.c.devices.emulator import Emulator
+from sprue.targets.c.devices.qemu import QemuBoard, version
 from sprue.targets.c.machine import machine, stand_in
-from sprue.targets.c.qemu import QemuBoard, version
 
 from sprue.backend import Variant
 from sprue.errors import CheckError
 from sprue.target import Precision, Target, load_target
 from sprue.targets import FOLDER
 
-from .models import reference
-from .test_firmware import patched
-from .test_integer_kernels import CASES as INTEGER
+from ..models import reference
+from ..test_firmware import patched
+from ..test_integer_kernels import CASES as INTEGER
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ziglang", reason="needs the extra embedded")
@@ -267,7 +267,7 @@ def test_the_version_of_qemu_enters_the_keys_of_no_board_that_unicorn_runs() -> 
 def test_a_crash_and_an_endless_loop_in_qemu_are_check_errors(
     code: int, said: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sprue.targets.c import emulator
+    from sprue.targets.c.devices import emulator
 
     target = load_target("cortex-m55")
     need(target)

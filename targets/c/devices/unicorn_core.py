@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from sprue.errors import CheckError, SprueError
 
+from ..machine import ARM, ARM64, Machine, Register
 from . import cycles, emulator
 from .cycles import Counted
 from .elf import Firmware
 from .emulator import STACK, Outside
 from .instructions import jumps, split
-from .machine import ARM, ARM64, Machine, Register
 
 if TYPE_CHECKING:
     from unicorn import Uc

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 from sprue.targets.c import BACKEND
-from sprue.targets.c.device import load
-from sprue.targets.c.qemu import ARM, version
+from sprue.targets.c.devices.device import load
+from sprue.targets.c.devices.qemu import ARM, version
 
 from sprue.backend import Variant
 from sprue.target import load_target
 
-from .host import Program, build
-from .models import Array, kernels, reference, sources
-from .test_integer_kernels import CASES, convolution, product
+from ..host import Program, build
+from ..models import Array, kernels, reference, sources
+from ..test_integer_kernels import CASES, convolution, product
 
 pytestmark = pytest.mark.slow
 

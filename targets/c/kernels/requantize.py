@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..literals import c_type
+from ..nodes import Array, Clamp, Graph, Node, Quant, Unsupported
 from .exact import Codes, Exact, exact
 from .fixed_point import fixed_factors
-from .literals import c_type
-from .nodes import Array, Clamp, Graph, Node, Quant, Unsupported
 
 
 def exactly(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sprue.targets.c import cycles
+from sprue.targets.c.devices import cycles
 
 CASES = {
     "adds r0, r1, r2": (1, "other"),

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .nodes import Array
+from ..nodes import Array
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]

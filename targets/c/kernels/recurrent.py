@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..nodes import Argument, Array, Flash, Graph, Node, Quant
 from . import lanes
-from .nodes import Argument, Array, Flash, Graph, Node, Quant
 
 MATRICES = {1: "w", 2: "r"}
 """Positions of the weights of inputs and of hidden states -> their names in the templates."""

@@ -23,12 +23,13 @@ from sprue.canonical import file_digest
 from sprue.errors import SprueError
 from sprue.target import Target
 
-from . import deployed, elf, unicorn_core
-from .artifact import Reported, read_report
+from .. import deployed
+from ..artifact import Reported, read_report
+from ..library import LIBRARY, Interface, Port, write_library
+from ..machine import CORES, machine
+from . import elf, unicorn_core
 from .device import Device, Execution, fitting
 from .emulator import Emulator
-from .library import LIBRARY, Interface, Port, write_library
-from .machine import CORES, machine
 from .shared_object import SharedObject, read_shared_object
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from . import test_integer_kernels, test_kernels, test_recurrent
-from .host import Program, build, fused
-from .models import reference, source
-from .test_integer_kernels import convolution, product
-from .test_kernels import conv, normal, one, recurrent
+from .. import test_integer_kernels, test_kernels
+from ..host import Program, build, fused
+from ..models import reference, source
+from ..test_integer_kernels import convolution, product
+from ..test_kernels import conv, normal, one, recurrent
+from . import test_recurrent
 
 pytestmark = [
     pytest.mark.slow,

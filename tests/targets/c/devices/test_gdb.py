@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sprue.targets.c.gdb import Gone, Late, Refused, Remote
+from sprue.targets.c.devices.gdb import Gone, Late, Refused, Remote
 
 
 @contextmanager

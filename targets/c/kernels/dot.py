@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nodes import Array
 from .exact import Exact
-from .nodes import Array
 
 LONGEST = 8
 """Pairs written out in a row at most; the loop around them costs a sixteenth then."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .nodes import Array, Call, Flash, Node, Read, Scratch, Write
+from ..nodes import Array, Call, Flash, Node, Read, Scratch, Write
 from .vectors import offsets
 from .windows import Window
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .nodes import Node, Unsupported
+from ..nodes import Node, Unsupported
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sprue.targets.c import BACKEND
-from sprue.targets.c.instructions import jumps, split
+from sprue.targets.c.devices.instructions import jumps, split
 
 from sprue.backend import Variant
 from sprue.target import load_target
 
-from .models import single
+from ..models import single
 
 
 @pytest.mark.parametrize(

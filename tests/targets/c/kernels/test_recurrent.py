@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from .host import build
-from .models import Array, chain, reference, source
-from .test_integer_kernels import codes
+from ..host import build
+from ..models import Array, chain, reference, source
+from ..test_integer_kernels import codes
 
 pytestmark = [
     pytest.mark.slow,

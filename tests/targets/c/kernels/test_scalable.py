@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from onnx import ModelProto
 from sprue.targets.c import BACKEND
-from sprue.targets.c.elf import read_firmware
-from sprue.targets.c.emulator import Emulator
+from sprue.targets.c.devices.elf import read_firmware
+from sprue.targets.c.devices.emulator import Emulator
+from sprue.targets.c.devices.qemu import QemuBoard, version
 from sprue.targets.c.firmware import FIRMWARE
 from sprue.targets.c.machine import machine
-from sprue.targets.c.qemu import QemuBoard, version
 
 from sprue.backend import Variant
 from sprue.target import load_target
 
-from .host import Program, build
-from .models import Array, kernels, source
-from .test_integer_kernels import CASES, convolution, folded, product, scale
+from ..host import Program, build
+from ..models import Array, kernels, source
+from ..test_integer_kernels import CASES, convolution, folded, product, scale
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nodes import Array, Call, Flash, Node, Read, Scratch, Write
 from .blocks import in_blocks, packed
-from .nodes import Array, Call, Flash, Node, Read, Scratch, Write
 from .windows import Window
 
 ROWS = 3

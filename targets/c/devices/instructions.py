@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .machine import ARM, ARM64
+from ..machine import ARM, ARM64
 
 
 def split(code: bytes, isa: str) -> Iterator[int]:

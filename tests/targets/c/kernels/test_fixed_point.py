@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from sprue.targets.c.fixed_point import fixed_factors
+from sprue.targets.c.kernels.fixed_point import fixed_factors
 
-from .host import build
-from .models import Array, chain, source
-from .test_integer_kernels import convolution
+from ..host import build
+from ..models import Array, chain, source
+from ..test_integer_kernels import convolution
 
 
 @given(st.floats(2.0**-31, 1.0, exclude_max=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .nodes import Array
+from ..nodes import Array
 
 
 def packed(rows: Array, block: int) -> Array:

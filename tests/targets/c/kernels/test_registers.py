@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import ModelProto, numpy_helper
 from sprue.targets.c import BACKEND
-from sprue.targets.c.registers import LEAST, MOST, runs
+from sprue.targets.c.kernels.registers import LEAST, MOST, runs
 
 from sprue.backend import Variant
 from sprue.target import load_target
 
-from .host import Program, build
-from .models import Array, kernels, reference, source, sources
-from .test_integer_kernels import CASES, convolution, product
+from ..host import Program, build
+from ..models import Array, kernels, reference, source, sources
+from ..test_integer_kernels import CASES, convolution, product
 
 Case = tuple[ModelProto, ModelProto, dict[str, Array]]
 BOARD = Variant(load_target("riscv32f"), "c", "float32")

@@ -18,12 +18,12 @@ from sprue.backend import Operator, Profile
 from sprue.errors import SprueError
 from sprue.target import Target
 
+from ..artifact import Reported, read_report
+from ..firmware import FIRMWARE, rebuilt
+from ..machine import machine, stand_in
 from . import qemu
-from .artifact import Reported, read_report
 from .elf import Firmware, Port, read_firmware
 from .emulator import Emulator
-from .firmware import FIRMWARE, rebuilt
-from .machine import machine, stand_in
 from .unicorn_core import UnicornCore
 
 if TYPE_CHECKING:

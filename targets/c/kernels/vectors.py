@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .nodes import Array, Call, Flash, Node, Read, Scratch, Write
+from ..nodes import Array, Call, Flash, Node, Read, Scratch, Write
 from .windows import Window
 
 LANES = 16

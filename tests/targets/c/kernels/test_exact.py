@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sprue.targets.c.dot import cut, packed_blocks
-from sprue.targets.c.exact import MOST_SUM, SCALE, Codes, Exact, exact, float_codes, sums_of
+from sprue.targets.c.kernels.dot import cut, packed_blocks
+from sprue.targets.c.kernels.exact import MOST_SUM, SCALE, Codes, Exact, exact, float_codes, sums_of
 
 Array = NDArray[Any]
 INPUTS = (-128, 127)

@@ -1,0 +1,1 @@
+"""What an artifact runs on: this machine, unicorn, QEMU; its files, and the cycles that they take."""
