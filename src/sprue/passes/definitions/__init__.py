@@ -51,17 +51,18 @@ def defined(
             definition(writer)
         except NotDefined:
             continue
-        if all(_known(n, opset) for n in writer.made):
+        floats = any(types[n][0].kind == "f" for n in node.input if n in types)
+        if all(_known(n, opset, floats) for n in writer.made):
             return writer.made
     return None
 
 
-def _known(node: NodeProto, opset: int) -> bool:
+def _known(node: NodeProto, opset: int, floats: bool) -> bool:
     """Whether the operator set has it: definitions are written in operators of today.
 
-    Equal of floats is of operator set 11.
+    `floats`: whether they are what is computed with. Equal of floats is of operator set 11.
     """
-    if node.op_type == "Equal" and opset < 11:
+    if node.op_type == "Equal" and opset < 11 and floats:
         return False
     try:
         onnx.defs.get_schema(node.op_type, opset, node.domain)
