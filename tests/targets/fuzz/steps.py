@@ -19,7 +19,9 @@ SMOOTH = (
 POSITIVE = ("Log", "Sqrt", "Reciprocal")
 BOUNDED = ("Acos", "Asin", "Atanh", "Tan", "Exp", "Sinh", "Cosh")
 JUMPING = {"Floor": (0.0,), "Ceil": (0.0,), "Round": (0.5,)}
-LARGEST_ANGLE = 100.0
+LARGEST_ANGLE = 20.0
+LARGEST_DIVIDED = 8.0
+"""The rest of a division has the rounding error of what is divided."""
 ALPHA = ("Elu", "Celu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Swish")
 
 
@@ -156,6 +158,8 @@ def division(g: Growing) -> None:
     data = g.values[y]
     nonzero = g.constant(np.where(np.abs(data) < 0.5, np.asarray(2, data.dtype), data))
     if op == "Mod" and dtype == "float32":
+        if np.abs(g.values[x]).max() > LARGEST_DIVIDED:
+            raise Skip
         g.far_from(x, 0.0)
         size = float(g.one_of((0.75, 1.5, 2.0)))
         g.far_from(x, 0.0, period=size)
@@ -224,6 +228,8 @@ def where(g: Growing) -> None:
 def cast(g: Growing) -> None:
     x = g.pick(ALL)
     to = g.one_of(ALL if g.maybe() else (*NUMBERS, *BOOLS))
+    if to in NARROW and g.values[x].dtype == np.float32:  # other samples, too, are to lie in its range
+        (x,) = g.add("Clip", [x, g.constant(0.0, "float32"), g.constant(100.0, "float32")])
     value = g.values[x]
     if value.dtype == np.float32 and to not in (*FLOATS, *BOOLS):
         g.far_from(x, 0.0, period=1.0)
