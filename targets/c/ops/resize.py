@@ -121,20 +121,18 @@ def _taps(
         raise Unsupported(f"{node.op} of an axis of {max(before[axis], after[axis])} elements")
     node.ignore("extrapolation_value", *DECIDING)
     place = node.text("coordinate_transformation_mode", "half_pixel")
+    whole = np.isclose(scale * before[axis], after[axis])
+    nearest = node.text("mode", "nearest") == "nearest"
+    wide = node.integer("antialias", 0) and place != "half_pixel"
+    if not whole and (wide or (nearest and place == "half_pixel_symmetric")):
+        kind = "with antialias" if wide else "to the nearest"
+        reason = f"{node.op} {kind} in {place} by a scale that gives no whole size"
+        raise Unsupported(reason, "give sizes instead")
     if place == "pytorch_half_pixel" and after[axis] == 1 and not node.integer("antialias", 0):
-        columns: Array = np.eye(
-            1, 1 + before[axis], 1
-        )  # the first element; the reference asks `scale * size == 1`
+        columns: Array = np.eye(1, 1 + before[axis], 1)  # the reference asks whether `scale * size` is 1
     elif node.text("keep_aspect_ratio_policy", "stretch") != "stretch" and _sized(node):
         columns = _by_policy(node, graph, before, axis)
     else:
-        whole = np.isclose(scale * before[axis], after[axis])
-        nearest = node.text("mode", "nearest") == "nearest"
-        wide = node.integer("antialias", 0) and place != "half_pixel"
-        if not whole and (wide or (nearest and place == "half_pixel_symmetric")):
-            kind = "with antialias" if wide else "to the nearest"
-            reason = f"{node.op} {kind} in {place} by a scale that gives no whole size"
-            raise Unsupported(reason, "give sizes instead")
         crop = _crop(node, graph, axis, len(before))
         columns = _reference(node, graph, before[axis], scale, crop, after[axis])
     if columns.shape[0] != after[axis]:
