@@ -134,7 +134,9 @@ def _taps(
         columns = _by_policy(node, graph, before, axis)
     else:
         crop = _crop(node, graph, axis, len(before))
-        columns = _reference(node, graph, before[axis], scale, crop, after[axis])
+        # a scale of float32 puts corners a little off, and floor takes the one before
+        sized = place == "align_corners" and _sized(node)
+        columns = _reference(node, graph, before[axis], scale, crop, after[axis], sized=sized)
     if columns.shape[0] != after[axis]:
         raise Unsupported(f"{node.op} to a size that its scale does not give")
     outside, matrix = np.equal(columns[:, 0], 1), columns[:, 1:]
